@@ -1,7 +1,14 @@
 /** @file Laws and closed forms of the functions of a row of logits. */
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { klDivergence, logSumExp, softmax, topLogits } from "./logits.ts";
+import {
+  klDivergence,
+  klGradientOfFirst,
+  klGradientOfSecond,
+  logSumExp,
+  softmax,
+  topLogits,
+} from "./logits.ts";
 
 const row = (length: number) =>
   fc
@@ -96,6 +103,25 @@ test("topLogits agrees with a full stable sort", () => {
         (a, b) => b.value - a.value,
       );
       expect(topLogits(logits, count)).toEqual(sorted.slice(0, count));
+    }),
+  );
+});
+
+test("KL gradients in either argument agree with central differences", () => {
+  const moderate = fc
+    .array(fc.double({ min: -3, max: 3, noNaN: true }), { minLength: 5, maxLength: 5 })
+    .map((values) => Float64Array.from(values));
+  fc.assert(
+    fc.property(moderate, moderate, (logits, others) => {
+      const ofFirst = klGradientOfFirst(logits, others);
+      const ofSecond = klGradientOfSecond(logits, others);
+      for (let i = 0; i < 5; i++) {
+        const slope = (along: (by: number) => number) => (along(1e-5) - along(-1e-5)) / 2e-5;
+        const first = slope((by) => klDivergence(logits.with(i, logits[i] + by), others));
+        const second = slope((by) => klDivergence(logits, others.with(i, others[i] + by)));
+        expect(ofFirst[i]).toBeCloseTo(first, 7);
+        expect(ofSecond[i]).toBeCloseTo(second, 7);
+      }
     }),
   );
 });

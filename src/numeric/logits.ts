@@ -49,6 +49,23 @@ export function klDivergence(logits: FloatArray, otherLogits: FloatArray): numbe
   return divergence;
 }
 
+/** ∂ KL(P ‖ Q) / ∂ logits, for P = softmax(`logits`): p·(log p − log q − KL), [vocab]. */
+export function klGradientOfFirst(logits: FloatArray, otherLogits: FloatArray): Float64Array {
+  const divergence = klDivergence(logits, otherLogits);
+  const shift = logSumExp(logits) - logSumExp(otherLogits) + divergence;
+  const gradient = softmax(logits);
+  for (let i = 0; i < gradient.length; i++) gradient[i] *= logits[i] - otherLogits[i] - shift;
+  return gradient;
+}
+
+/** ∂ KL(P ‖ Q) / ∂ otherLogits, for Q = softmax(`otherLogits`): q − p, [vocab]. */
+export function klGradientOfSecond(logits: FloatArray, otherLogits: FloatArray): Float64Array {
+  const gradient = softmax(otherLogits);
+  const probabilities = softmax(logits);
+  for (let i = 0; i < gradient.length; i++) gradient[i] -= probabilities[i];
+  return gradient;
+}
+
 /** The `count` largest logits, largest first; equal logits in order of their index. */
 export function topLogits(logits: FloatArray, count: number): RankedLogit[] {
   const top: RankedLogit[] = [];
