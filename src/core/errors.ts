@@ -1,0 +1,41 @@
+/** @file The one error type for bad input. */
+
+/** One thing that is wrong with what the user gave: where it is, what was found, what was wanted, what to do. */
+export interface Fault {
+  /** File, option or site, e.g. `pairs.jsonl:3` or `--site`. */
+  readonly where: string;
+  readonly found: string;
+  readonly wanted: string;
+  /** The next step, as an imperative sentence. */
+  readonly fix?: string;
+}
+
+/** Formats a fault as one line: `where: found …; wanted …. Fix.` */
+export function formatFault(fault: Fault): string {
+  const fix = fault.fix === undefined ? "" : ` ${fault.fix}`;
+  return `${fault.where}: found ${fault.found}; wanted ${fault.wanted}.${fix}`;
+}
+
+/**
+ * Bad input, with every fault at once. The command line prints the message and exits with status 2;
+ * anything else that is thrown is a defect of crosspatch or of the machine and exits with 1.
+ */
+export class InputError extends Error {
+  readonly faults: readonly Fault[];
+
+  constructor(faults: readonly Fault[]) {
+    super(faults.map(formatFault).join("\n"));
+    this.name = "InputError";
+    this.faults = faults;
+  }
+}
+
+/** Throws an {@link InputError} if there is any fault. */
+export function refuse(faults: readonly Fault[]): void {
+  if (faults.length > 0) throw new InputError(faults);
+}
+
+/** Shorthand for an {@link InputError} with a single fault. */
+export function inputError(where: string, found: string, wanted: string, fix?: string): InputError {
+  return new InputError([fix === undefined ? { where, found, wanted } : { where, found, wanted, fix }]);
+}
