@@ -1,0 +1,110 @@
+/** @file Loops over chosen cells of row-major arrays: edit, compare, copy. */
+
+import type { FloatArray } from "../core/tensor.ts";
+
+/** One axis of a selection: which indices of the target, and which of the source they pair with. */
+export interface AxisCells {
+  readonly target: ArrayLike<number>;
+  readonly source: ArrayLike<number>;
+  readonly targetStride: number;
+  readonly sourceStride: number;
+}
+
+export interface Cells {
+  readonly target: FloatArray;
+  readonly targetOffset: number;
+  readonly source: ArrayLike<number>;
+  readonly sourceOffset: number;
+  readonly axes: readonly AxisCells[];
+}
+
+/** Calls `visit` with the offset of each chosen cell in target and source. */
+function each(
+  { targetOffset, sourceOffset, axes }: Cells,
+  visit: (target: number, source: number) => void,
+): void {
+  const walk = (depth: number, target: number, source: number): void => {
+    if (depth === axes.length) {
+      visit(target, source);
+      return;
+    }
+    const axis = axes[depth];
+    for (let i = 0; i < axis.target.length; i++) {
+      walk(
+        depth + 1,
+        target + axis.target[i] * axis.targetStride,
+        source + axis.source[i] * axis.sourceStride,
+      );
+    }
+  };
+  walk(0, targetOffset, sourceOffset);
+}
+
+export function replaceCells(cells: Cells): void {
+  const { target, source } = cells;
+  each(cells, (to, from) => {
+    target[to] = source[from];
+  });
+}
+
+export function addCells(cells: Cells): void {
+  const { target, source } = cells;
+  each(cells, (to, from) => {
+    target[to] += source[from];
+  });
+}
+
+export function scaleCells(cells: Cells): void {
+  const { target, source } = cells;
+  each(cells, (to, from) => {
+    target[to] *= source[from];
+  });
+}
+
+/** Whether replacing would change nothing, bit for bit (−0 and 0 count as equal: they compute alike). */
+export function equalCells(cells: Cells): boolean {
+  const { target, source } = cells;
+  let equal = true;
+  each(cells, (to, from) => {
+    if (target[to] !== source[from]) equal = false;
+  });
+  return equal;
+}
+
+/** 0, 1, …, length − 1. */
+export function range(length: number, start = 0): Int32Array {
+  const indices = new Int32Array(length);
+  for (let i = 0; i < length; i++) indices[i] = start + i;
+  return indices;
+}
+
+/** Copies rows of `width` numbers: row `from[i]` of the source becomes row i of the target, from `offset` on. */
+export function gatherRows(
+  source: FloatArray,
+  from: ArrayLike<number>,
+  options: { readonly width: number; readonly target: FloatArray; readonly offset: number },
+): void {
+  const { width, target, offset } = options;
+  for (let i = 0; i < from.length; i++) {
+    target.set(source.subarray(from[i] * width, (from[i] + 1) * width), offset + i * width);
+  }
+}
+
+/** Additive attention mask [dst, src]: 0 where a query may look, −1e30 where not (finite, so that no row can become NaN). */
+export function attentionMask(
+  mask: FloatArray,
+  options: {
+    readonly positions: ArrayLike<number>;
+    readonly length: number;
+    readonly causal: boolean;
+    readonly window?: number | undefined;
+  },
+): void {
+  const { positions, length, causal, window = Number.POSITIVE_INFINITY } = options;
+  for (let i = 0; i < positions.length; i++) {
+    for (let j = 0; j < length; j++) {
+      const hidden = (causal && j > positions[i]) || Math.abs(positions[i] - j) >= window;
+      mask[i * length + j] = hidden ? -1e30 : 0;
+    }
+  }
+}

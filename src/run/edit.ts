@@ -1,0 +1,107 @@
+/** @file Edits: interventions as data, so that they print, save, travel to workers and replay. */
+
+import { z } from "zod";
+import type { Axis, SiteName } from "./site.ts";
+import { SITE_NAMES, SITES } from "./site.ts";
+
+/** Longest index list of one edit: the neurons of the widest layer known. */
+const MAX_INDICES = 1 << 20;
+
+/** Which cells of a site: the product of the listed indices; an axis that is not listed is taken whole. */
+export type Where = { readonly [A in Axis]?: readonly number[] | undefined };
+
+/** Where new values come from. */
+export type EditValue =
+  /** The same cells of another run: its index among the runs that the edit is evaluated with. */
+  | { readonly kind: "run"; readonly run: number }
+  /** One number for every cell; 0 is zero ablation. */
+  | { readonly kind: "fill"; readonly value: number }
+  /** The site's whole value for one sequence, row-major; on a position axis of size 1, the same for every position. */
+  | { readonly kind: "given"; readonly shape: readonly number[]; readonly data: ArrayLike<number> };
+
+/** What is done to the chosen cells. */
+export type EditAction = "replace" | "add" | "scale";
+
+/**
+ * An intervention at one site of one layer: the chosen cells are replaced by the value, or the value is added to
+ * them, or they are multiplied by it.
+ */
+export interface Edit {
+  readonly site: SiteName;
+  readonly layer: number;
+  readonly where: Where;
+  readonly action: EditAction;
+  readonly value: EditValue;
+}
+
+const indices = z.array(z.int().min(0)).max(MAX_INDICES).optional();
+
+/** Edits as JSON; a `given` value is a flat list of numbers with its shape. */
+export const editSchema: z.ZodType<Edit> = z.strictObject({
+  site: z.enum(SITE_NAMES as [SiteName, ...SiteName[]]),
+  layer: z.int().min(0),
+  where: z
+    .strictObject({
+      pos: indices,
+      dst: indices,
+      src: indices,
+      head: indices,
+      kv_head: indices,
+      d_head: indices,
+      d_model: indices,
+      neuron: indices,
+    })
+    .default({}),
+  action: z.enum(["replace", "add", "scale"]).default("replace"),
+  value: z.discriminatedUnion("kind", [
+    z.strictObject({ kind: z.literal("run"), run: z.int().min(0) }),
+    z.strictObject({ kind: z.literal("fill"), value: z.number() }),
+    z.strictObject({
+      kind: z.literal("given"),
+      shape: z.array(z.int().min(1)).max(4),
+      data: z.array(z.number()).max(1 << 26),
+    }),
+  ]),
+});
+
+/** The site's value from another run, cell for cell. */
+export function patch(
+  site: SiteName,
+  layer: number,
+  options: { readonly run: number; readonly where?: Where },
+): Edit {
+  return {
+    site,
+    layer,
+    where: options.where ?? {},
+    action: "replace",
+    value: { kind: "run", run: options.run },
+  };
+}
+
+/** The axis on which a site's value is laid out over query positions (or key positions, where it has no queries). */
+export function positionAxis(site: SiteName): "pos" | "dst" | "src" {
+  const axes: readonly Axis[] = SITES[site].axes;
+  if (axes.includes("pos")) return "pos";
+  return axes.includes("dst") ? "dst" : "src";
+}
+
+/**
+ * Positions of the residual stream that can differ after the block in which the edit is made: those edited, and,
+ * where keys or values changed, all that attend to them.
+ */
+export function changedPositions(
+  edit: Edit,
+  options: { readonly length: number; readonly causal: boolean },
+): number[] {
+  const { length, causal } = options;
+  const all = Array.from({ length }, (_, position) => position);
+  const edited = edit.where[positionAxis(edit.site)] ?? all;
+  if (!SITES[edit.site].spreads) {
+    // A cell of the pattern at (dst, src) exists only for dst ≥ src where attention is causal.
+    const firstSource = causal ? Math.min(...(edit.where.src ?? [0])) : 0;
+    return [...new Set(edited)].filter((position) => position >= firstSource).sort((a, b) => a - b);
+  }
+  const first = causal ? Math.min(...edited) : 0;
+  return edited.length === 0 ? [] : all.slice(first);
+}
