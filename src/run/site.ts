@@ -113,9 +113,15 @@ const TRANSFORMER_LENS: Readonly<Record<string, SiteName>> = {
   "mlp.hook_post": "mlp_post",
 };
 
-/** Sites that a block's program has. */
+/** Sites that a block's program has; a second name of the same value (`rot_q` without rotary embedding) is left out. */
 export function sitesOf(block: Program): SiteName[] {
-  return SITE_NAMES.filter((name) => block.sites.has(name));
+  const values = new Set<string>();
+  return SITE_NAMES.filter((name) => {
+    const value = block.sites.get(name);
+    if (value === undefined || values.has(value)) return false;
+    values.add(value);
+    return true;
+  });
 }
 
 /**
@@ -132,10 +138,10 @@ export function parseSite(
   let name: string = TRANSFORMER_LENS[rest] ?? rest;
   if (gated && rest === "mlp.hook_pre") name = "mlp_gate";
   if (gated && rest === "mlp.hook_pre_linear") name = "mlp_pre";
-  if (!block.sites.has(name) || !(name in SITES)) {
-    throw inputError("site", JSON.stringify(text), `one of ${sitesOf(block).join(", ")}`);
-  }
-  const found = { site: name as SiteName };
+  const sites = sitesOf(block);
+  const site = sites.find((known) => known === name);
+  if (site === undefined) throw inputError("site", JSON.stringify(text), `one of ${sites.join(", ")}`);
+  const found = { site };
   return prefix === undefined ? found : { ...found, layer: Number(prefix) };
 }
 

@@ -6,7 +6,7 @@
 import { onnx } from "onnx-proto";
 import type { OpAttrs, OpName, Shape } from "../../program/ops.ts";
 import type { AnyNode, Program, Value } from "../../program/program.ts";
-import { shapeOf, valueOf } from "../../program/program.ts";
+import { shapeOf, valueOfSite } from "../../program/program.ts";
 
 /** Newest operator set that onnxruntime 1.20 and later run everywhere; `Gelu` needs 20. */
 const OPSET = 21;
@@ -230,8 +230,8 @@ export function emit(program: Program): Emitted {
 
   for (const node of program.nodes) emitNode(graph, node);
   const output = program.outputs.map((site) => {
-    graph.node("Identity", [valueOf(program, site)], {}, outputName(site));
-    return valueInfo(outputName(site), shapeOf(program, valueOf(program, site)), DataType.FLOAT);
+    graph.node("Identity", [valueOfSite(program, site)], {}, outputName(site));
+    return valueInfo(outputName(site), shapeOf(program, valueOfSite(program, site)), DataType.FLOAT);
   });
   const input = [
     ...program.inputs.map(({ name, shape, role }) =>

@@ -37,7 +37,7 @@ export function ortBackend({ runtime, version, device, threads }: OrtOptions): B
   const wrapped = new WeakMap<TensorData, OrtTensor>();
   const wrap = (tensor: Tensor): OrtTensor => {
     const known = wrapped.get(tensor.data);
-    if (known !== undefined && known.dims.every((dim, axis) => dim === tensor.shape[axis])) return known;
+    if (known?.dims.join() === tensor.shape.join()) return known;
     const made =
       tensor.data instanceof Int32Array
         ? new runtime.Tensor("int32", tensor.data, tensor.shape)

@@ -5,7 +5,7 @@ import { sizeOf } from "../../core/tensor.ts";
 import * as kernels from "../../numeric/kernels.ts";
 import type { OpAttrs, OpName } from "../../program/ops.ts";
 import type { AnyNode, Program, Value } from "../../program/program.ts";
-import { shapeOf, valueOf } from "../../program/program.ts";
+import { shapeOf, valueOfSite } from "../../program/program.ts";
 import type { Backend, Executable, RunOptions } from "../backend.ts";
 import { bindDims, resolve } from "../dims.ts";
 
@@ -109,7 +109,7 @@ function interpret(program: Program): Executable {
       }
       const result: Record<string, Tensor<Float64Array>> = {};
       for (const site of program.outputs) {
-        const value = values.get(valueOf(program, site)) as Tensor;
+        const value = values.get(valueOfSite(program, site)) as Tensor;
         const data = (into?.[site]?.data ?? new Float64Array(value.data.length)) as Float64Array;
         data.set(value.data);
         result[site] = { shape: value.shape, data };

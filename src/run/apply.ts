@@ -1,0 +1,162 @@
+/** @file Making edits: from an edit as data to the cells of a batch. */
+
+import type { FloatArray } from "../core/tensor.ts";
+import { sizeOf } from "../core/tensor.ts";
+import type { Architecture } from "../model/architecture.ts";
+import type { AxisCells, Cells } from "../numeric/cells.ts";
+import { addCells, equalCells, range, replaceCells, scaleCells } from "../numeric/cells.ts";
+import type { Batch } from "./batch.ts";
+import type { BatchEdit, SiteValue } from "./block.ts";
+import type { Edit } from "./edit.ts";
+import { positionAxis } from "./edit.ts";
+import type { Axis, SiteName } from "./site.ts";
+import { axisSize, SITES } from "./site.ts";
+
+/** A site's value for a whole sequence, as edits take from it. */
+export interface SourceValue {
+  readonly data: ArrayLike<number>;
+  /** Positions of the sequence; 1 if one value serves every position. */
+  readonly length: number;
+}
+
+/** Finds the value of another run at the edit's site and layer. */
+export type RunValue = (edit: Edit, run: number) => SourceValue;
+
+/** Cells of one row's value, which holds `positions` of a sequence, paired with those of a source. */
+export function cellsOf(
+  edit: Edit,
+  options: {
+    readonly architecture: Architecture;
+    readonly target: FloatArray;
+    readonly offset: number;
+    readonly positions: ArrayLike<number>;
+    readonly length: number;
+    readonly source: SourceValue;
+  },
+): Cells {
+  const { architecture, target, offset, positions, length, source } = options;
+  const axes: readonly Axis[] = SITES[edit.site].axes;
+  const along = positionAxis(edit.site);
+  const targetSizes = axes.map((axis) =>
+    axis === along && along !== "src" ? positions.length : axisSize(axis, architecture, length),
+  );
+  const single = source.data.length === 1;
+  const sourceSizes = axes.map((axis) =>
+    isPosition(axis) ? source.length : axisSize(axis, architecture, length),
+  );
+  const [targetStrides, sourceStrides] = [strides(targetSizes), strides(sourceSizes)];
+
+  const cells = axes.map((axis, index): AxisCells => {
+    const wanted = edit.where[axis];
+    const chosen = Int32Array.from(wanted ?? range(axisSize(axis, architecture, length)));
+    const present =
+      axis === along && along !== "src" ? held(chosen, positions) : { target: chosen, source: chosen };
+    const sourceStride =
+      single || (isPosition(axis) && source.length === 1) ? 0 : (sourceStrides[index] ?? 0);
+    return { ...present, targetStride: targetStrides[index] ?? 0, sourceStride };
+  });
+  return { target, targetOffset: offset, source: source.data, sourceOffset: 0, axes: cells };
+}
+
+const isPosition = (axis: Axis): boolean => axis === "pos" || axis === "dst" || axis === "src";
+
+function strides(sizes: readonly number[]): number[] {
+  return sizes.map((_, axis) => sizeOf(sizes.slice(axis + 1)));
+}
+
+/** Of the chosen positions, those that the row holds, and where it holds them. */
+function held(
+  chosen: Int32Array,
+  positions: ArrayLike<number>,
+): { readonly target: number[]; readonly source: number[] } {
+  const index = new Map(Array.from(positions, (position, at) => [position, at] as const));
+  const source = [...chosen].filter((position) => index.has(position));
+  return { source, target: source.map((position) => index.get(position) ?? 0) };
+}
+
+/** The value an edit takes, looked up or written out. */
+export function sourceOf(edit: Edit, runValue: RunValue): SourceValue {
+  const { value } = edit;
+  switch (value.kind) {
+    case "run":
+      return runValue(edit, value.run);
+    case "fill":
+      return { data: [value.value], length: 1 };
+    case "given": {
+      const axis = SITES[edit.site].axes.findIndex(isPosition);
+      return { data: value.data, length: value.shape[axis] ?? 1 };
+    }
+  }
+}
+
+const ACTIONS = { replace: replaceCells, add: addCells, scale: scaleCells } as const;
+
+/** Makes an edit in place in a value that holds the positions of one row from `offset` on. */
+export function applyEdit(edit: Edit, options: Parameters<typeof cellsOf>[1]): void {
+  ACTIONS[edit.action](cellsOf(edit, options));
+}
+
+/** Whether the edit would leave the value as it is, bit for bit. */
+export function changesNothing(edit: Edit, options: Parameters<typeof cellsOf>[1]): boolean {
+  return edit.action === "replace" && equalCells(cellsOf(edit, options));
+}
+
+/** The edits of all rows at one site, as one edit of the batch. */
+export function batchEdits(
+  rowEdits: readonly (readonly Edit[])[],
+  options: { readonly architecture: Architecture; readonly batch: Batch; readonly runValue: RunValue },
+): BatchEdit[] {
+  const { architecture, batch, runValue } = options;
+  const sites = new Set<SiteName>(rowEdits.flatMap((edits) => edits.map((edit) => edit.site)));
+  return [...sites].map((site) => ({
+    site,
+    apply(value) {
+      for (const [index, row] of batch.rows.entries()) {
+        for (const edit of rowEdits[index] ?? []) {
+          if (edit.site !== site) continue;
+          const place = placeOf(value, { architecture, batch, row: index, site });
+          applyEdit(edit, { architecture, ...place, ...row, source: sourceOf(edit, runValue) });
+        }
+      }
+    },
+  }));
+}
+
+/** Where one row's value lies in that of the batch. */
+export function placeOf(
+  value: SiteValue,
+  {
+    architecture,
+    batch,
+    row,
+    site,
+  }: {
+    readonly architecture: Architecture;
+    readonly batch: Batch;
+    readonly row: number;
+    readonly site: SiteName;
+  },
+): { readonly target: FloatArray; readonly offset: number; readonly size: number } {
+  const { axes } = SITES[site];
+  const { positions, length } = batch.rows[row] as Batch["rows"][number];
+  const along = positionAxis(site);
+  const size = sizeOf(
+    axes.map((axis) =>
+      axis === along && along !== "src" ? positions.length : axisSize(axis, architecture, length),
+    ),
+  );
+  if (!Array.isArray(value)) {
+    return {
+      target: value as FloatArray,
+      offset: ((batch.offsets[row] ?? 0) * size) / positions.length,
+      size,
+    };
+  }
+  const index = batch.groups.findIndex(({ firstRow, rows }) => row >= firstRow && row < firstRow + rows);
+  const group = batch.groups[index];
+  return {
+    target: (value as readonly FloatArray[])[index] as FloatArray,
+    offset: (row - (group?.firstRow ?? 0)) * size,
+    size,
+  };
+}

@@ -1,0 +1,57 @@
+/** @file From tokens to the residual stream, and from the residual stream to what a metric reads. */
+
+import type { FloatArray, Tensor } from "../core/tensor.ts";
+import type { Model } from "../model/model.ts";
+
+/** resid_pre of layer 0 [token, d]; positions are those of each token in its sequence. */
+export async function embed(model: Model, ids: Int32Array, positions: Int32Array): Promise<FloatArray> {
+  const executable = await model.compile(model.definition.embed, { given: [], want: ["resid_pre"] });
+  const weights = await model.weights.get("ends");
+  const context: Record<string, Tensor> = {
+    ids: { data: ids, shape: [ids.length] },
+    positions: { data: positions, shape: [positions.length] },
+  };
+  const inputs = executable.program.inputs.map(({ name }) => [name, context[name] ?? weights[name]] as const);
+  const found = await executable.run(Object.fromEntries(inputs) as Record<string, Tensor>);
+  return (found.resid_pre as Tensor<FloatArray>).data;
+}
+
+/** What to read at the end of the model; everything is per token. */
+export interface Readout {
+  /** Token ids whose logits are wanted. */
+  readonly columns?: readonly number[];
+  /** log Σ exp over the whole vocabulary. */
+  readonly logsumexp?: boolean;
+  /** All logits. */
+  readonly logits?: boolean;
+}
+
+export interface Read {
+  /** [token, columns]. */
+  readonly columns?: FloatArray;
+  /** [token]. */
+  readonly logsumexp?: FloatArray;
+  /** [token, vocabulary]. */
+  readonly logits?: FloatArray;
+}
+
+/** Applies final norm and unembedding to resid_post of the last layer [token, d], computing only what is read. */
+export async function unembed(model: Model, residual: FloatArray, readout: Readout): Promise<Read> {
+  const { columns = [], logsumexp = false, logits = false } = readout;
+  const want = [
+    ...(columns.length > 0 ? ["columns"] : []),
+    ...(logsumexp ? ["logsumexp"] : []),
+    ...(logits ? ["logits"] : []),
+  ];
+  if (want.length === 0 || residual.length === 0) return {};
+  const executable = await model.compile(model.definition.unembed, { given: ["resid_post"], want });
+  const weights = await model.weights.get("ends");
+  const width = model.architecture.dModel;
+  const context: Record<string, Tensor> = {
+    resid_post: { data: residual, shape: [residual.length / width, width] },
+    columns: { data: Int32Array.from(columns), shape: [columns.length] },
+  };
+  const inputs = executable.program.inputs.map(({ name }) => [name, context[name] ?? weights[name]] as const);
+  const found = await executable.run(Object.fromEntries(inputs) as Record<string, Tensor>);
+  return Object.fromEntries(want.map((site) => [site, found[site]?.data])) as Read;
+}
