@@ -1,6 +1,7 @@
 /** @file What a metric reads of a pair's logits, as data: positions, columns, ids to append. */
 import { type Fault, refuse } from "../core/errors.ts";
-import { type Pair, showTokens, type Tokens } from "../model/pair.ts";
+import type { Pair } from "../model/pair.ts";
+import { showTokens, type Tokens } from "../model/pair-tokens.ts";
 
 export const metricNames = ["logit_diff", "logprob", "prob", "kl", "kl_reverse", "loss"] as const;
 export type MetricName = (typeof metricNames)[number];

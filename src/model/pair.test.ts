@@ -50,6 +50,16 @@ describe("a good pair", () => {
     expect(pair.answers[0]?.pieces).toEqual([" Mary"]);
   });
 
+  test("has the answer's tokens in context where the tokenizer puts a space in front of every text", () => {
+    // SentencePiece's dummy prefix: " Mary" by itself becomes "  Mary", two tokens; after a prompt it is one.
+    const words = wordTokenizer();
+    const prefixed = { ...words, encode: (text: string) => words.encode(` ${text}`) };
+    const { pairs, warnings } = preparePairs([ioi], prefixed);
+    expect(prefixed.encode(" Mary").length).toBe(2);
+    expect(pairs[0].answers[0].ids).toEqual([pairs[0].clean.ids[1]]);
+    expect(warnings).toEqual([]);
+  });
+
   test("may have an answer of several tokens", () => {
     expect(prepareOne({ ...ioi, answer: " New York" }).answers[0]?.pieces).toEqual([" New", " York"]);
   });
@@ -101,10 +111,32 @@ describe("refused", () => {
 });
 
 describe("warned of", () => {
-  test("an answer without its leading space", () => {
-    expect(preparePairs([{ ...ioi, answer: "Mary" }], wordTokenizer()).warnings).toEqual([
-      'pair 1: "Mary" does not begin a token after " to", so its tokens are those of the text by itself; does it lack a leading space?',
+  const warningsOf = (spec: PairSpec, tokenizer = wordTokenizer()) =>
+    preparePairs([spec], tokenizer).warnings;
+  const noSeam = 'pair 1: "Mary" does not begin a token after';
+
+  test("an answer that merges with the prompt's last token", () => {
+    expect(warningsOf({ ...ioi, answer: "Mary" })).toEqual([
+      `${noSeam} " to", so its tokens are those of the text by itself`,
     ]);
+    const [clean, corrupt] = [`${ioi.clean} `, `${ioi.corrupt} `];
+    expect(warningsOf({ clean, corrupt, answer: "Mary" })).toEqual([
+      `${noSeam} " ", so its tokens are those of the text by itself; move the space at the prompt's end to the start of the answer`,
+    ]);
+  });
+
+  test("an answer that goes on the prompt's last word without merging", () => {
+    const words = wordTokenizer();
+    // Byte-level BPE: " to" + "Mary" has no merge across the seam, so the prompt's own tokens stay as they are.
+    const unmerged = {
+      ...words,
+      encode: (text: string) => words.encode(text.replace("toMary", "to|Mary")).filter((id) => id !== bar),
+    };
+    const [bar] = words.encode("|");
+    expect(warningsOf({ ...ioi, answer: "Mary" }, unmerged)).toEqual([
+      'pair 1: "Mary" goes on the word that ends in " to"; does it lack a leading space?',
+    ]);
+    expect(warningsOf(ioi, unmerged)).toEqual([]);
   });
 
   test("prompts that come twice", () => {

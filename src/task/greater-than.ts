@@ -1,6 +1,6 @@
 /** @file Greater-than: "The war lasted from the year 1732 to the year 17" → a later year of the century. */
 import { inputError } from "../core/errors.ts";
-import { continuation, showTokens, type Tokens } from "../model/pair.ts";
+import { continuation, showTokens, tokensOf } from "../model/pair-tokens.ts";
 import type { Tokenizer } from "../model/tokenizer/tokenizer.ts";
 import { type Candidates, choices, pick, type Task } from "./task.ts";
 import { durations } from "./words.ts";
@@ -52,21 +52,21 @@ function prompt({ noun, century, start }: { noun: string; century: string; start
 
 /** What most years become. @throws InputError where neither rule holds for more than half of them. */
 function yearTokens(tokenizer: Tokenizer, bos: boolean): YearTokens {
-  const text = prompt({ noun: pick(durations, 0), century: "17", start: "32" });
-  const ids = tokenizer.encode(text, { bos });
-  const before: Tokens = { text, ids, pieces: tokenizer.pieces(ids) };
+  const before = tokensOf(prompt({ noun: pick(durations, 0), century: "17", start: "32" }), tokenizer, {
+    bos,
+  });
   const years = range(2, 98).map(twoDigits);
   const counts = { "two-digit": 0, digit: 0 };
   for (const year of years) {
-    const { ids: tokens, atBoundary } = continuation(year, tokenizer, { prompt: before, bos });
-    if (atBoundary && tokens.length === 1) counts["two-digit"]++;
-    if (atBoundary && tokens.length === 2) counts.digit++;
+    const { tokens, atBoundary } = continuation(year, tokenizer, { prompt: before, bos });
+    if (atBoundary && tokens.ids.length === 1) counts["two-digit"]++;
+    if (atBoundary && tokens.ids.length === 2) counts.digit++;
   }
   for (const kind of ["two-digit", "digit"] as const) if (counts[kind] > years.length / 2) return kind;
-  const sample = tokenizer.encode("the year 1732", { bos: false });
+  const sample = tokensOf("the year 1732", tokenizer, { bos: false });
   throw inputError(
     "task greater-than",
-    `years cut otherwise: ${showTokens({ text: "", ids: sample, pieces: tokenizer.pieces(sample) })}`,
+    `years cut otherwise: ${showTokens(sample)}`,
     'a tokenizer that goes on after "the year 17" with one token for two digits, or with one for each digit',
   );
 }

@@ -2,8 +2,9 @@
 import { inputError } from "../core/errors.ts";
 import { type Random, random } from "../core/random.ts";
 import type { MetricName } from "../metric/plan.ts";
-import { continuation, type Pair, preparePair, type Tokens } from "../model/pair.ts";
+import { type Pair, preparePair } from "../model/pair.ts";
 import { MAX_PAIRS, type PairSpec } from "../model/pair-spec.ts";
+import { continuation, tokensOf } from "../model/pair-tokens.ts";
 import type { Tokenizer } from "../model/tokenizer/tokenizer.ts";
 
 /** Candidates tried beyond 20 per pair asked for: more than all of the factual task; a few seconds of tokenising. */
@@ -125,12 +126,10 @@ export function singleTokenWords(
   options: { readonly bos: boolean; readonly atLeast: number; readonly where: string },
 ): string[] {
   const { bos, atLeast, where } = options;
-  const text = "and then";
-  const ids = tokenizer.encode(text, { bos });
-  const prompt: Tokens = { text, ids, pieces: tokenizer.pieces(ids) };
+  const prompt = tokensOf("and then", tokenizer, { bos });
   const single = words.filter((word) => {
-    const { ids: tokens, atBoundary } = continuation(` ${word}`, tokenizer, { prompt, bos });
-    return atBoundary && tokens.length === 1;
+    const { tokens, atBoundary } = continuation(` ${word}`, tokenizer, { prompt, bos });
+    return atBoundary && tokens.ids.length === 1;
   });
   if (single.length < atLeast) {
     throw inputError(

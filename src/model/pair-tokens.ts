@@ -1,0 +1,42 @@
+/** @file A text with its tokens, by itself and right after another. */
+import type { Tokenizer } from "./tokenizer/tokenizer.ts";
+
+/** A text and its tokens. */
+export interface Tokens {
+  readonly text: string;
+  /** [pos] */
+  readonly ids: readonly number[];
+  /** [pos] the text of each token by itself. */
+  readonly pieces: readonly string[];
+}
+
+/** Encodes a text as it is given. */
+export function tokensOf(text: string, tokenizer: Tokenizer, { bos }: { readonly bos: boolean }): Tokens {
+  return withPieces(text, tokenizer.encode(text, { bos }), tokenizer);
+}
+
+/**
+ * The tokens that `text` has right after a prompt: those that follow the prompt's own in the encoding of both together,
+ * which is what the model sees. Where the two merge across the seam there is no such thing; `atBoundary` is then false
+ * and the tokens are those of the text by itself.
+ */
+export function continuation(
+  text: string,
+  tokenizer: Tokenizer,
+  { prompt, bos }: { readonly prompt: Tokens; readonly bos: boolean },
+): { readonly tokens: Tokens; readonly atBoundary: boolean } {
+  const together = tokenizer.encode(prompt.text + text, { bos });
+  const atBoundary =
+    together.length > prompt.ids.length && prompt.ids.every((id, pos) => id === together[pos]);
+  const ids = atBoundary ? together.slice(prompt.ids.length) : tokenizer.encode(text, { bos: false });
+  return { tokens: withPieces(text, ids, tokenizer), atBoundary };
+}
+
+/** A text's tokens, as `[" Mar" "y"]`. */
+export function showTokens({ pieces }: Tokens): string {
+  return `[${pieces.map((piece) => JSON.stringify(piece)).join(" ")}]`;
+}
+
+function withPieces(text: string, ids: readonly number[], tokenizer: Tokenizer): Tokens {
+  return { text, ids, pieces: tokenizer.pieces(ids) };
+}
