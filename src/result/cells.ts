@@ -1,0 +1,205 @@
+/** @file Reading a dataset by label: sites and the variables that go with them, cells, effects. */
+import { type Fault, inputError, refuse } from "../core/errors.ts";
+import { sizeOf } from "../core/tensor.ts";
+import type { Dataset, Variable } from "./result.ts";
+
+/** A label of a dim: a layer, a position, the name of an edge. */
+export type Label = string | number;
+
+/** A cell of a site, with what the variables named after the site say of it. */
+export interface Cell {
+  /** `<site>`: NaN where it was not computed. */
+  readonly value: number;
+  /** `<site>_normalized`: 0 to 1 between the two baselines. */
+  readonly normalized?: number;
+  /** `<site>_effect`: difference from the base run. */
+  readonly effect?: number;
+  /** `<site>_ci_low`, `<site>_ci_high`: 95 % interval of the value. */
+  readonly ciLow?: number;
+  readonly ciHigh?: number;
+  /** `<site>_exact`: the exact effect of an estimated cell, where it was verified. */
+  readonly exact?: number;
+}
+
+const companions: { readonly [K in Exclude<keyof Cell, "value">]: string } = {
+  normalized: "_normalized",
+  effect: "_effect",
+  ciLow: "_ci_low",
+  ciHigh: "_ci_high",
+  exact: "_exact",
+};
+
+/** Numeric variables that are not about another one: `resid_pre`, but not `resid_pre_normalized`. */
+export function sites(dataset: Dataset): string[] {
+  return Object.keys(dataset.dataVars).filter((name) => {
+    const isCompanion = Object.values(companions).some(
+      (suffix) => name.endsWith(suffix) && Object.hasOwn(dataset.dataVars, name.slice(0, -suffix.length)),
+    );
+    return !isCompanion && isNumeric(dataset.dataVars[name]);
+  });
+}
+
+function isNumeric(variable: Variable | undefined): boolean {
+  return variable !== undefined && typeof (variable.data[0] ?? Number.NaN) === "number";
+}
+
+/**
+ * The cell of a variable at one label per dim, e.g. `at(result, "resid_pre", { layer: 15, pos: 9 })`.
+ * @throws InputError naming every fault: an unknown variable, a dim not given or not the variable's, an unknown label.
+ */
+export function at(dataset: Dataset, variable: string, labels: Readonly<Record<string, Label>>): Cell {
+  const { dims } = requireVariable(dataset, variable);
+  const faults: Fault[] = [];
+  for (const dim of Object.keys(labels)) {
+    if (!dims.includes(dim)) {
+      faults.push({
+        where: variable,
+        found: `dim ${dim}`,
+        wanted: `its dims ${dims.join(", ") || "(none)"}`,
+      });
+    }
+  }
+  let index = 0;
+  for (const dim of dims) {
+    const known = labelsOf(dataset, dim);
+    const wanted = Object.hasOwn(labels, dim) ? labels[dim] : undefined;
+    const position = wanted === undefined ? -1 : known.indexOf(wanted);
+    if (wanted === undefined)
+      faults.push({ where: variable, found: `no ${dim}`, wanted: `one of ${span(known)}` });
+    else if (position < 0) {
+      faults.push({
+        where: `${variable}, ${dim}`,
+        found: JSON.stringify(wanted),
+        wanted: `one of ${span(known)}`,
+      });
+    }
+    index = index * known.length + position;
+  }
+  refuse(faults);
+  return cellReader(dataset, variable)(index);
+}
+
+/** A function from the flat row-major index of a variable's cell to the cell. */
+export function cellReader(dataset: Dataset, variable: string): (index: number) => Cell {
+  const main = requireVariable(dataset, variable);
+  const others = Object.entries(companions).flatMap(([key, suffix]) => {
+    const other = Object.hasOwn(dataset.dataVars, variable + suffix)
+      ? dataset.dataVars[variable + suffix]
+      : undefined;
+    return other !== undefined && other.dims.join() === main.dims.join() ? [{ key, data: other.data }] : [];
+  });
+  return (index) => {
+    const cell: Record<string, number> & { value: number } = { value: Number(main.data[index]) };
+    for (const { key, data } of others) {
+      const value = Number(data[index]);
+      if (!Number.isNaN(value)) cell[key] = value;
+    }
+    return cell;
+  };
+}
+
+/** The labels of a dim, in order; 0, 1, 2, … where it has no coordinate. */
+export function labelsOf(dataset: Dataset, dim: string): readonly Label[] {
+  const coordinate = Object.hasOwn(dataset.coords, dim) ? dataset.coords[dim] : undefined;
+  return coordinate === undefined
+    ? Array.from({ length: dataset.dims[dim] ?? 0 }, (_, i) => i)
+    : [...coordinate.data];
+}
+
+/** The shape of a variable, in the order of its dims. */
+export function shapeOf(dataset: Dataset, variable: string): number[] {
+  return requireVariable(dataset, variable).dims.map((dim) => dataset.dims[dim] ?? 0);
+}
+
+/** The labels of a cell given by its flat row-major index. */
+export function labelsAt(dataset: Dataset, variable: string, index: number): Record<string, Label> {
+  const { dims } = requireVariable(dataset, variable);
+  const shape = shapeOf(dataset, variable);
+  return Object.fromEntries(
+    dims.map((dim, axis) => {
+      const stride = sizeOf(shape.slice(axis + 1));
+      const position = Math.floor(index / stride) % (shape[axis] ?? 1);
+      return [dim, labelsOf(dataset, dim)[position] ?? position];
+    }),
+  );
+}
+
+/** The run that was intervened on: noising edits the clean run, everything else the corrupt one. */
+export function baseRun(dataset: Dataset): "clean" | "corrupt" {
+  return dataset.attrs.direction === "noise" ? "clean" : "corrupt";
+}
+
+/** The metric of a run without edits, where the result records it. */
+export function baseline(dataset: Dataset, run: "clean" | "corrupt"): number | undefined {
+  const value = dataset.attrs[`baseline_${run}`];
+  return typeof value === "number" ? value : undefined;
+}
+
+/** Methods whose variables hold the metric of the edited run itself, as against a difference or a share of it. */
+const metricMethods = new Set(["activation-patching", "patch", "causal-tracing", "trace", "corruptions"]);
+
+/**
+ * The value of a variable that means "no effect": the metric of the base run where the variable holds the metric of
+ * edited runs, else 0. The attribute `quantity` ("metric", "effect", …) of the variable decides; without it a
+ * normalised companion or the method does.
+ */
+export function noEffectValue(dataset: Dataset, variable: string): number {
+  const { quantity } = requireVariable(dataset, variable).attrs;
+  const holdsMetric =
+    quantity === undefined
+      ? !variable.endsWith("_effect") &&
+        (Object.hasOwn(dataset.dataVars, `${variable}_normalized`) ||
+          metricMethods.has(String(dataset.attrs.method)))
+      : quantity === "metric";
+  return holdsMetric ? (baseline(dataset, baseRun(dataset)) ?? 0) : 0;
+}
+
+/** The effect of every cell: `<site>_effect` where the result has it, else value minus {@link noEffectValue}. */
+export function effects(dataset: Dataset, variable: string): Float64Array {
+  const { data } = requireVariable(dataset, variable);
+  const none = noEffectValue(dataset, variable);
+  const read = cellReader(dataset, variable);
+  return Float64Array.from({ length: data.length }, (_, index) => {
+    const cell = read(index);
+    return cell.effect ?? cell.value - none;
+  });
+}
+
+/** A cell with its place and effect. */
+export interface StrongCell extends Cell {
+  readonly site: string;
+  readonly labels: Readonly<Record<string, Label>>;
+  readonly effect: number;
+}
+
+/** The computed cells with the largest absolute effect, over all sites or those named, strongest first. */
+export function strongest(
+  dataset: Dataset,
+  count: number,
+  among: readonly string[] = sites(dataset),
+): StrongCell[] {
+  const ranked = among
+    .flatMap((site) => Array.from(effects(dataset, site), (effect, index) => ({ site, effect, index })))
+    .filter(({ effect }) => !Number.isNaN(effect))
+    .sort((a, b) => Math.abs(b.effect) - Math.abs(a.effect))
+    .slice(0, count);
+  return ranked.map(({ site, effect, index }) => ({
+    ...cellReader(dataset, site)(index),
+    site,
+    labels: labelsAt(dataset, site, index),
+    effect,
+  }));
+}
+
+/** @throws InputError where the dataset has no such variable, naming those it has. */
+export function requireVariable(dataset: Dataset, name: string): Variable {
+  const variable = Object.hasOwn(dataset.dataVars, name) ? dataset.dataVars[name] : undefined;
+  if (variable !== undefined) return variable;
+  const known = Object.keys(dataset.dataVars).join(", ") || "none";
+  throw inputError("variable", JSON.stringify(name), `one of: ${known}`);
+}
+
+function span(labels: readonly Label[]): string {
+  const all = labels.map((label) => JSON.stringify(label));
+  return all.length <= 8 ? all.join(", ") : `${all.slice(0, 3).join(", ")}, …, ${all.at(-1)}`;
+}

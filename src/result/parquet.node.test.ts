@@ -1,0 +1,82 @@
+import { mkdtemp, readdir, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { DuckDBInstance } from "@duckdb/node-api";
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { layerByHead, layerByPosition, nextTokens, pathEffects, range, variable } from "./fixtures.ts";
+import { toJson } from "./json.ts";
+import { readParquet, writeParquet } from "./parquet.node.ts";
+import { dataset } from "./result.ts";
+import { replaceFile, writeWhole } from "./store.node.ts";
+
+let folder = "";
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), "crosspatch-it's-"));
+});
+afterAll(() => rm(folder, { recursive: true }));
+
+// `head` is both a dim and a variable over it, two variables have the same dims in another order, one is text.
+const awkward = dataset({
+  attrs: { note: "it's {a: 'b'} é\n" },
+  dims: { layer: 2, head: 3 },
+  coords: { layer: range("layer", 2), kind: { dims: ["head"], data: ["x", 'y"', "z"], attrs: {} } },
+  dataVars: {
+    head: variable({ layer: 2, head: 3 }, (l, h) => (h === 1 ? Number.NaN : l - h), { unit: "logit" }),
+    turned: variable({ head: 3, layer: 2 }, (h, l) => 100 * h + l),
+    mlp: variable({ layer: 2 }, (l) => l + 0.1),
+    name: { dims: ["layer"], data: ["first", "second"], attrs: {} },
+    embed: variable({}, () => 4),
+  },
+});
+
+test.each([
+  ["one site and its scores", layerByPosition(3)],
+  ["intervals and a missing cell", layerByHead()],
+  ["variables of different dims", pathEffects()],
+  ["text coordinates", nextTokens()],
+  ["names that clash", awkward],
+])("Parquet gives back %s exactly", async (_, original) => {
+  const path = join(folder, "r.parquet");
+  await writeParquet(original, path);
+  expect(toJson(await readParquet(path))).toEqual(toJson(original));
+});
+
+test("the table is tidy: SQL over labels finds the planted head; sorted rows still read back", async () => {
+  const path = join(folder, "heads.parquet");
+  const sorted = join(folder, "sorted.parquet");
+  await writeParquet(layerByHead(), path);
+  const connection = await (await DuckDBInstance.create(":memory:")).connect();
+  const quoted = path.replaceAll("'", "''");
+  const best = await connection.runAndReadAll(
+    `SELECT layer, head FROM '${quoted}' ORDER BY z DESC NULLS LAST LIMIT 1`,
+  );
+  expect(best.getRows()).toEqual([[9, 6]]);
+  const metadata = await connection.runAndReadAll(
+    `SELECT decode(value) FROM parquet_kv_metadata('${quoted}')`,
+  );
+  const json = String(metadata.getRows()[0]?.[0]).replaceAll("'", "''");
+  await connection.run(
+    `COPY (SELECT * FROM '${quoted}' ORDER BY z DESC) TO '${sorted.replaceAll("'", "''")}' ` +
+      `(FORMAT parquet, KV_METADATA {crosspatch: '${json}'})`,
+  );
+  connection.closeSync();
+  expect(toJson(await readParquet(sorted))).toEqual(toJson(layerByHead()));
+});
+
+test("a file that is no crosspatch Parquet is refused", async () => {
+  const path = join(folder, "no.parquet");
+  await writeFile(path, "PAR1 not really");
+  await expect(readParquet(path)).rejects.toThrow(/no\.parquet: found .*; wanted a Parquet file/s);
+});
+
+test("a failed write leaves the old file and no debris", async () => {
+  const place = join(folder, "deep", "er");
+  const path = join(place, "x.json");
+  await writeWhole(path, "old");
+  const fails = replaceFile(path, async (temporary) => {
+    await writeFile(temporary, "half");
+    throw new Error("disk full");
+  });
+  await expect(fails).rejects.toThrow("disk full");
+  expect(await readdir(place)).toEqual(["x.json"]);
+});

@@ -1,0 +1,115 @@
+/** @file A result in plain words: the question it answers, its baselines, units and numbers. */
+import { baseline, baseRun, sites } from "./cells.ts";
+import type { Dataset, Json } from "./result.ts";
+
+const metricWords: Readonly<Record<string, string>> = {
+  logit_diff: "logit difference",
+  logprob: "log-probability of the answer",
+  prob: "probability of the answer",
+  kl: "KL(clean ‖ edited)",
+  kl_reverse: "KL(edited ‖ clean)",
+  loss: "loss",
+};
+
+const dimWords: Readonly<Record<string, string>> = {
+  pos: "position",
+  kv_head: "key-value head",
+  src: "source position",
+  dst: "destination position",
+};
+
+/** `pos` → `position`; names without a word of their own stay as they are. */
+export function dimWord(dim: string): string {
+  return dimWords[dim] ?? dim.replaceAll("_", " ");
+}
+
+/** The metric in words, e.g. `logit difference`. */
+export function metricWord(dataset: Dataset): string {
+  const { metric } = dataset.attrs;
+  return typeof metric === "string" ? (metricWords[metric] ?? metric.replaceAll("_", " ")) : "value";
+}
+
+/** The unit of a variable, or of the metric; empty for pure numbers. */
+export function unitOf(dataset: Dataset, variable?: string): string {
+  const own = variable === undefined ? undefined : dataset.dataVars[variable]?.attrs.unit;
+  const unit = own ?? dataset.attrs.unit;
+  return typeof unit === "string" && unit !== "1" ? unit : "";
+}
+
+/** Four significant digits, in the shortest plain form: `6.12`, `-0.0313`, `2.1e-5`. */
+export function formatNumber(value: number): string {
+  if (Number.isNaN(value)) return "not computed";
+  if (value === 0 || !Number.isFinite(value)) return String(value);
+  const size = Math.abs(value);
+  if (size < 1e-4 || size >= 1e6)
+    return value
+      .toExponential(2)
+      .replace(/\.?0+e/, "e")
+      .replace("e+", "e");
+  return size >= 1000 ? value.toFixed(0) : String(Number(value.toPrecision(4)));
+}
+
+/** As {@link formatNumber}, with `+` before a gain: for differences. */
+export function formatSigned(value: number): string {
+  return value > 0 ? `+${formatNumber(value)}` : formatNumber(value);
+}
+
+/** The two baselines with their unit, e.g. `clean 6.12 · corrupt -5.485 · logit difference (logit)`. */
+export function baselinesLine(dataset: Dataset): string {
+  const runs = (["clean", "corrupt"] as const).flatMap((run) => {
+    const value = baseline(dataset, run);
+    return value === undefined ? [] : [`${run} ${formatNumber(value)}`];
+  });
+  const unit = unitOf(dataset);
+  if (runs.length === 0) return "";
+  return [...runs, metricWord(dataset) + (unit === "" ? "" : ` (${unit})`)].join(" · ");
+}
+
+/** A text of `attrs.prompts`, e.g. `clean`; undefined where the result is about several pairs or has none. */
+export function promptText(dataset: Dataset, key: string): string | undefined {
+  const { prompts } = dataset.attrs;
+  const own = prompts !== null && typeof prompts === "object" && !Array.isArray(prompts);
+  const value: Json | undefined = own ? (prompts as { readonly [key: string]: Json })[key] : undefined;
+  return typeof value === "string" ? value : undefined;
+}
+
+/** The question that a result answers: `attrs.question` where given, else made from its method, sites and dims. */
+export function question(dataset: Dataset): string {
+  const { question: given, method, direction } = dataset.attrs;
+  if (typeof given === "string" && given !== "") return given;
+  const names = sites(dataset);
+  const dims = [...new Set(names.flatMap((name) => dataset.dataVars[name]?.dims ?? []))].filter(
+    (dim) => dim !== "pair",
+  );
+  const place =
+    dims
+      .map(dimWord)
+      .join(", ")
+      .replace(/, ([^,]*)$/, " and $1") || "part";
+  const what = names.slice(0, 3).join(", ") + (names.length > 3 ? ", …" : "");
+  const answer = promptText(dataset, "answer");
+  const foil = promptText(dataset, "foil");
+  const outcome =
+    answer === undefined
+      ? `the ${metricWord(dataset)}`
+      : `“${answer}”${foil === undefined ? "" : ` over “${foil}”`}`;
+  switch (method) {
+    case "activation-patching":
+      return direction === "noise"
+        ? `Which ${place}, taken from the corrupt run, loses ${outcome}? (${what})`
+        : `Which ${place}, restored from the clean run, brings back ${outcome}? (${what})`;
+    case "causal-tracing":
+      return `Which ${place}, restored after noise on the subject, brings back ${outcome}? (${what})`;
+    case "run":
+      return "Which token comes next?";
+    default:
+      return `How much does each ${place} matter for ${outcome}? (${typeof method === "string" ? `${method}: ` : ""}${what})`;
+  }
+}
+
+/** What "no effect" means here: `0 = as the corrupt run`. */
+export function noEffectWords(dataset: Dataset): string {
+  return baseline(dataset, baseRun(dataset)) === undefined
+    ? "0 = no effect"
+    : `0 = no effect (${baseRun(dataset)} run)`;
+}
