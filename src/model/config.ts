@@ -2,7 +2,7 @@
 
 import { z } from "zod";
 import type { Fault } from "../core/errors.ts";
-import { InputError } from "../core/errors.ts";
+import { InputError, inputError, refuse } from "../core/errors.ts";
 import type { RopeScaling } from "./rope.ts";
 
 /**
@@ -56,6 +56,7 @@ const INERT = [
   "summary_type",
   "summary_use_proj",
   "task_specific_params",
+  "tokenizer_class",
   "torch_dtype",
   "torchscript",
   "transformers.js_config",
@@ -94,8 +95,114 @@ function toFaults(issue: z.core.$ZodIssue): Fault[] {
       fix: "If it changes nothing, remove it; otherwise this variant is not supported yet.",
     }));
   }
-  const found = issue.input === undefined ? "nothing" : JSON.stringify(issue.input)?.slice(0, 80);
-  return [{ where: `config.json: ${path.join(".")}`, found: found ?? "nothing", wanted: issue.message }];
+  const where = path.length === 0 ? "config.json" : `config.json: ${path.join(".")}`;
+  return [{ where, found: show(issue.input), wanted: wanted(issue) }];
+}
+
+/** A value as JSON, cut to a length that fits a line. */
+function show(value: unknown): string {
+  return value === undefined ? "nothing" : (JSON.stringify(value)?.slice(0, 80) ?? typeof value);
+}
+
+function wanted(issue: z.core.$ZodIssue): string {
+  switch (issue.code) {
+    case "invalid_value": {
+      const values = issue.values.map((value) => JSON.stringify(value));
+      return values.length === 1 ? `${values[0]}` : `one of ${values.join(", ")}`;
+    }
+    case "invalid_type":
+      return /^[aeiou]/.test(issue.expected) ? `an ${issue.expected}` : `a ${issue.expected}`;
+    case "too_small":
+      return `${issue.inclusive === false ? "above" : "at least"} ${issue.minimum}`;
+    case "too_big":
+      return `${issue.inclusive === false ? "below" : "at most"} ${issue.maximum}`;
+    default:
+      return issue.message;
+  }
+}
+
+/** A setting and the key that it came from, for messages. */
+export interface Setting {
+  readonly key: string;
+  readonly value: number;
+}
+
+/**
+ * Sizes of heads that have to fit each other.
+ * @throws InputError with all that do not.
+ */
+export function requireHeads(sizes: {
+  readonly heads: Setting;
+  /** Given where the width of a head is this over the number of heads. */
+  readonly dModel?: Setting | undefined;
+  readonly kvHeads?: Setting;
+  readonly dHead: number;
+  /** Number of rotated features of a head. */
+  readonly rotary?: Setting;
+}): void {
+  const faults: Fault[] = [];
+  const multiple = (of: Setting | undefined, by: Setting | undefined): void => {
+    if (of === undefined || by === undefined || of.value % by.value === 0) return;
+    faults.push({
+      where: `config.json: ${of.key}`,
+      found: `${of.value}`,
+      wanted: `a multiple of ${by.key}, which is ${by.value}`,
+    });
+  };
+  const { heads, dModel, kvHeads, dHead, rotary } = sizes;
+  multiple(dModel, heads);
+  multiple(heads, kvHeads);
+  if (rotary !== undefined && Number.isInteger(dHead)) {
+    if (rotary.value < 2 || rotary.value % 2 !== 0 || rotary.value > dHead) {
+      faults.push({
+        where: `config.json: ${rotary.key}`,
+        found: `${rotary.value} rotated features of a head`,
+        wanted: `an even number from 2 to ${dHead}, the width of a head`,
+      });
+    }
+  }
+  refuse(faults);
+}
+
+/** Values of `layer_types`. */
+export const layerTypes: z.ZodOptional<
+  z.ZodNullable<
+    z.ZodArray<z.ZodEnum<{ full_attention: "full_attention"; sliding_attention: "sliding_attention" }>>
+  >
+> = z.array(z.enum(["full_attention", "sliding_attention"])).nullish();
+
+/**
+ * The window of each layer (undefined: every key), as `layer_types` says, or else as the family's `rule` does.
+ * @throws InputError if `layer_types` is of another length than the model or a local layer has no window.
+ */
+export function layerWindows(
+  config: {
+    readonly num_hidden_layers: number;
+    readonly layer_types?: z.output<typeof layerTypes>;
+    readonly sliding_window?: number | null | undefined;
+  },
+  rule: (layer: number) => boolean,
+): (number | undefined)[] {
+  const { num_hidden_layers: layers, layer_types: types, sliding_window: window } = config;
+  const local =
+    types?.map((type) => type === "sliding_attention") ?? Array.from({ length: layers }, (_, i) => rule(i));
+  const faults: Fault[] = [];
+  if (local.length !== layers) {
+    faults.push({
+      where: "config.json: layer_types",
+      found: `${local.length} entries`,
+      wanted: `one for each of the ${layers} layers`,
+    });
+  }
+  if (local.includes(true) && typeof window !== "number") {
+    faults.push({
+      where: "config.json: sliding_window",
+      found: "no window in use",
+      wanted: "a number of positions, as some layers attend locally",
+    });
+  }
+  refuse(faults);
+  return local.map((isLocal) => (isLocal && typeof window === "number" ? window : undefined));
 }
 
 /** `rope_parameters` of transformers 5, or `rope_scaling` of earlier versions. */
@@ -115,7 +222,7 @@ export interface RopeConfig {
 type RopeKind = "default" | "linear" | "llama3" | "factors";
 
 export const ropeConfig: z.ZodType<RopeConfig> = z
-  .looseObject({
+  .strictObject({
     rope_type: z.enum(["default", "linear", "llama3", "factors"]).optional(),
     type: z.enum(["default", "linear", "llama3", "factors"]).optional(),
     rope_theta: z.number().positive().optional(),
@@ -149,10 +256,12 @@ export const ropeConfig: z.ZodType<RopeConfig> = z
 /** Keys that hold rotary settings in either version of the format. */
 export const ROPE_KEYS: {
   readonly rope_theta: z.ZodOptional<z.ZodNumber>;
+  readonly partial_rotary_factor: z.ZodOptional<z.ZodNumber>;
   readonly rope_scaling: z.ZodOptional<z.ZodNullable<z.ZodType<RopeConfig>>>;
   readonly rope_parameters: z.ZodOptional<z.ZodNullable<z.ZodType<RopeConfig>>>;
 } = {
   rope_theta: z.number().positive().optional(),
+  partial_rotary_factor: z.number().gt(0).max(1).optional(),
   rope_scaling: ropeConfig.nullable().optional(),
   rope_parameters: ropeConfig.nullable().optional(),
 };
@@ -184,20 +293,33 @@ export function ropeScaling(config: RopeConfig | null | undefined): RopeScaling 
   }
 }
 
-/** θ and scaling from whichever keys are there; `theta` is the family's default. */
+/**
+ * θ, scaling and the rotated share of a head from whichever keys are there. Nested keys go before outer ones and
+ * `rope_scaling` before `rope_parameters`, as in transformers 5.23, `convert_rope_params_to_dict`.
+ * @param defaults the family's; without `partial` it rotates whole heads, and any other share is refused.
+ */
 export function readRope(
   config: {
     readonly rope_theta?: number | undefined;
+    readonly partial_rotary_factor?: number | undefined;
     readonly rope_scaling?: RopeConfig | null | undefined;
     readonly rope_parameters?: RopeConfig | null | undefined;
   },
-  theta: number,
-): { readonly theta: number; readonly scaling: RopeScaling; readonly partial: number | undefined } {
-  const chosen = config.rope_parameters ?? config.rope_scaling;
+  defaults: { readonly theta: number; readonly partial?: number },
+): { readonly theta: number; readonly scaling: RopeScaling; readonly partial: number } {
+  const chosen = config.rope_scaling ?? config.rope_parameters;
+  const partial = chosen?.partial_rotary_factor ?? config.partial_rotary_factor ?? defaults.partial ?? 1;
+  if (defaults.partial === undefined && partial !== 1) {
+    throw inputError(
+      "config.json: partial_rotary_factor",
+      `${partial}`,
+      "1, as this family rotates whole heads",
+    );
+  }
   return {
-    theta: config.rope_parameters?.rope_theta ?? config.rope_theta ?? theta,
+    theta: chosen?.rope_theta ?? config.rope_theta ?? defaults.theta,
     scaling: ropeScaling(chosen),
-    partial: config.rope_parameters?.partial_rotary_factor,
+    partial,
   };
 }
 

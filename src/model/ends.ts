@@ -12,7 +12,7 @@ export interface EmbedOptions {
   /** Learned position embedding (GPT-2). */
   readonly positions?: { readonly table: string; readonly count: number };
   /** Factor on the token embedding (Gemma: √d). */
-  readonly scale?: number;
+  readonly scale?: number | undefined;
 }
 
 /**
@@ -37,7 +37,7 @@ export interface UnembedOptions {
   readonly norm: Norm;
   /** [vocabulary, d]. */
   readonly table: string;
-  readonly bias?: string;
+  readonly bias?: string | undefined;
   readonly vocabulary: number;
   /** Logits become cap·tanh(logits/cap) (Gemma 2). */
   readonly softcap?: number | undefined;

@@ -63,7 +63,7 @@ export interface AttentionOptions {
   /** Normalisation of each head's query and key (Qwen3, Gemma 3). */
   readonly queryNorm?: Norm | undefined;
   readonly keyNorm?: Norm | undefined;
-  readonly rotary?: Rotary | undefined;
+  readonly rotary?: Pick<Rotary, "dims" | "style"> | undefined;
   /** Factor on q·k, usually 1/√d_head. */
   readonly scale: number;
   /** Scores become cap·tanh(scores/cap) (Gemma 2). */

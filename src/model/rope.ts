@@ -25,23 +25,31 @@ export interface Rotary {
   readonly scaling: RopeScaling;
 }
 
+/** Rounds a number to the precision of the arithmetic in which the model is run. */
+type Round = (value: number) => number;
+const exact: Round = (value) => value;
+
 /**
- * Inverse frequencies [dims/2], rounded to float32 as PyTorch holds them.
+ * Inverse frequencies [dims/2], rounded as PyTorch does when it forms them in float32, or exact.
  * Source: RoFormer (Su et al. 2021), eq. 15; scaling as in transformers 5.23, modeling_rope_utils.py
  * (`_compute_linear_scaling_rope_parameters`, `_compute_llama3_parameters`).
  */
-export function inverseFrequencies({ theta, dims, scaling }: Rotary): Float64Array {
+export function inverseFrequencies(
+  { theta, dims, scaling }: Rotary,
+  precision: "float32" | "float64",
+): Float64Array {
+  const round = precision === "float32" ? Math.fround : exact;
   return Float64Array.from({ length: dims / 2 }, (_, i) => {
-    const frequency = Math.fround(1 / Math.fround(theta ** Math.fround((2 * i) / dims)));
+    const frequency = round(1 / round(theta ** round((2 * i) / dims)));
     switch (scaling.kind) {
       case "none":
         return frequency;
       case "linear":
-        return Math.fround(frequency / scaling.factor);
+        return round(frequency / scaling.factor);
       case "factors":
-        return Math.fround(frequency / (scaling.factors[i] ?? 1));
+        return round(frequency / (scaling.factors[i] ?? 1));
       case "llama3":
-        return llama3(frequency, scaling);
+        return round(llama3(frequency, scaling));
     }
   });
 }
@@ -50,24 +58,30 @@ function llama3(frequency: number, scaling: Extract<RopeScaling, { kind: "llama3
   const { factor, lowFrequencyFactor: low, highFrequencyFactor: high, originalPositions } = scaling;
   const wavelength = (2 * Math.PI) / frequency;
   if (wavelength < originalPositions / high) return frequency;
-  if (wavelength > originalPositions / low) return Math.fround(frequency / factor);
+  if (wavelength > originalPositions / low) return frequency / factor;
   const smooth = (originalPositions / wavelength - low) / (high - low);
-  return Math.fround((1 - smooth) * (frequency / factor) + smooth * frequency);
+  return (1 - smooth) * (frequency / factor) + smooth * frequency;
 }
 
-/** cos and sin [token, dims/2] for the positions given, angles rounded to float32 as PyTorch forms them. */
+/**
+ * cos and sin [token, dims/2] for the positions given. Angles are formed in the precision of the arrays that
+ * `allocate` makes: in float32, as PyTorch does, the angle of position 8000 is already off by up to 2e-4, and a
+ * model that was trained and is quoted with those angles is run with them.
+ */
 export function rotaryTables(
   rotary: Rotary,
   positions: ArrayLike<number>,
   allocate: (size: number) => FloatArray,
 ): { readonly cos: FloatArray; readonly sin: FloatArray } {
-  const frequencies = inverseFrequencies(rotary);
-  const half = frequencies.length;
+  const half = rotary.dims / 2;
   const cos = allocate(positions.length * half);
   const sin = allocate(positions.length * half);
+  const single = cos instanceof Float32Array;
+  const round = single ? Math.fround : exact;
+  const frequencies = inverseFrequencies(rotary, single ? "float32" : "float64");
   for (let token = 0; token < positions.length; token++) {
     for (let i = 0; i < half; i++) {
-      const angle = Math.fround((positions[token] ?? 0) * (frequencies[i] ?? 0));
+      const angle = round((positions[token] ?? 0) * (frequencies[i] ?? 0));
       cos[token * half + i] = Math.cos(angle);
       sin[token * half + i] = Math.sin(angle);
     }

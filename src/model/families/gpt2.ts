@@ -4,9 +4,18 @@
  */
 
 import { z } from "zod";
+import type { Program } from "../../program/program.ts";
 import { builder } from "../../program/program.ts";
 import type { Definition, Family } from "../architecture.ts";
-import { ACTIVATIONS, activationName, configSchema, epsilon, parseConfig, size } from "../config.ts";
+import {
+  ACTIVATIONS,
+  activationName,
+  configSchema,
+  epsilon,
+  parseConfig,
+  requireHeads,
+  size,
+} from "../config.ts";
 import { embedTokens, unembedTokens } from "../ends.ts";
 import type { Norm, Projection } from "../parts.ts";
 import { sequentialBlock } from "../parts.ts";
@@ -33,6 +42,11 @@ export const gpt2: Family = {
     const d = c.n_embd;
     const dHead = d / c.n_head;
     const dMlp = c.n_inner ?? 4 * d;
+    requireHeads({
+      dModel: { key: "n_embd", value: d },
+      heads: { key: "n_head", value: c.n_head },
+      dHead,
+    });
     const layer = (prefix: string): Norm => ({
       kind: "layer",
       weight: `${prefix}.weight`,
@@ -52,7 +66,7 @@ export const gpt2: Family = {
       fused: { outputs: 3 * d, take: { offset: part * d, length: d, period: 3 * d } },
     });
 
-    const blocks = Array.from({ length: c.n_layer }, (_, index) => {
+    const block = (divisor: number): Program => {
       const b = builder();
       sequentialBlock(b, {
         attention: {
@@ -64,9 +78,7 @@ export const gpt2: Family = {
           key: third(1),
           value: third(2),
           output: conv("attn.c_proj", d, d),
-          scale:
-            (c.scale_attn_weights ? 1 / Math.sqrt(dHead) : 1) /
-            (c.scale_attn_by_inverse_layer_idx ? index + 1 : 1),
+          scale: (c.scale_attn_weights ? 1 / Math.sqrt(dHead) : 1) / divisor,
         },
         mlp: {
           norm: layer("ln_2"),
@@ -76,7 +88,11 @@ export const gpt2: Family = {
         },
       });
       return b.build(["resid_post"]);
-    });
+    };
+    const first = block(1);
+    const blocks = Array.from({ length: c.n_layer }, (_, index) =>
+      c.scale_attn_by_inverse_layer_idx ? block(index + 1) : first,
+    );
 
     return {
       architecture: {
