@@ -3,12 +3,11 @@
  * byte-level BPE (`gpt2`) with the pre-tokenizer the file names, or SentencePiece (`llama`) with its scores.
  */
 
-import { refuse } from "../../core/errors.ts";
+import { type Fault, refuse } from "../../core/errors.ts";
 import { Faults, type JsonObject, MAX_TEMPLATE_LENGTH, MAX_TOKENS, show } from "./definition.ts";
-import { assemble } from "./from-tokenizer-json.ts";
+import { fromTokenizerJson } from "./from-tokenizer-json.ts";
 import { ggufPreTokenizers } from "./gguf-pre-tokenizers.ts";
 import { split } from "./pattern.ts";
-import { scoreRanks } from "./sentencepiece.ts";
 import type { Tokenizer } from "./tokenizer.ts";
 
 /** What a GGUF's key-value section holds: a Map or an object, integers as numbers or bigints. */
@@ -28,7 +27,8 @@ const SPACE = "▁";
 export function fromGguf(metadata: GgufMetadata): Tokenizer {
   const reader = new MetadataReader(metadata);
   const model = reader.string("tokenizer.ggml.model");
-  const tokens = reader.tokens();
+  const idOfToken = reader.tokens();
+  const tokens = [...idOfToken.keys()];
   const types = reader.numbers("tokenizer.ggml.token_type", tokens.length) ?? [];
   const kind = model === undefined || !Object.hasOwn(kinds, model) ? undefined : kinds[model];
   if (kind === undefined && model !== undefined)
@@ -38,11 +38,10 @@ export function fromGguf(metadata: GgufMetadata): Tokenizer {
       `one of ${Object.keys(kinds).join(", ")}`,
       "Use the checkpoint's safetensors and tokenizer.json instead.",
     );
-  const made = kind?.({ reader, tokens, types });
+  const made = kind?.({ reader, tokens, idOfToken, types });
   const config = readConfig(reader, tokens, made?.addBos ?? false);
   refuse(reader.faults.list);
-  return assemble({ ...made?.definition, added_tokens: addedTokens(tokens, types) }, config.json, {
-    ...made?.internal,
+  return fromTokenizerJson({ ...made?.definition, added_tokens: addedTokens(tokens, types) }, config.json, {
     file: "GGUF tokenizer.ggml",
     configFile: "GGUF tokenizer",
     eosIds: config.eosIds,
@@ -52,13 +51,13 @@ export function fromGguf(metadata: GgufMetadata): Tokenizer {
 interface KindParts {
   readonly reader: MetadataReader;
   readonly tokens: readonly string[];
+  readonly idOfToken: ReadonlyMap<string, number>;
   readonly types: readonly number[];
 }
 
 interface Kind {
   /** A tokenizer.json without added tokens. */
   readonly definition: JsonObject;
-  readonly internal: { readonly pairRanks?: Map<string, number> };
   /** Where `tokenizer.ggml.add_bos_token` is absent. */
   readonly addBos: boolean;
 }
@@ -68,7 +67,7 @@ const kinds: Readonly<Record<string, (parts: KindParts) => Kind | undefined>> = 
   llama: sentencePiece,
 };
 
-function byteLevelBpe({ reader, tokens }: KindParts): Kind | undefined {
+function byteLevelBpe({ reader, idOfToken }: KindParts): Kind | undefined {
   const key = "tokenizer.ggml.pre";
   const name = reader.string(key);
   const merges = reader.array("tokenizer.ggml.merges");
@@ -80,7 +79,7 @@ function byteLevelBpe({ reader, tokens }: KindParts): Kind | undefined {
   const byteLevel = { type: "ByteLevel", add_prefix_space: false, use_regex: false };
   return {
     definition: {
-      model: { type: "BPE", vocab: idsOf(tokens), merges, ignore_merges: known.ignoreMerges },
+      model: { type: "BPE", vocab: idOfToken, merges, ignore_merges: known.ignoreMerges },
       normalizer: known.normalizer === undefined ? null : { type: known.normalizer },
       pre_tokenizer: {
         type: "Sequence",
@@ -88,13 +87,12 @@ function byteLevelBpe({ reader, tokens }: KindParts): Kind | undefined {
       },
       decoder: { type: "ByteLevel" },
     },
-    internal: {},
     addBos: known.addBos,
   };
 }
 
 /** As llama.cpp: every stretch of text between special tokens gets the space prefix, even one that has a space. */
-function sentencePiece({ reader, tokens, types }: KindParts): Kind | undefined {
+function sentencePiece({ reader, tokens, idOfToken, types }: KindParts): Kind | undefined {
   const scores = reader.numbers("tokenizer.ggml.scores", tokens.length);
   if (scores === undefined) {
     reader.faults.add(reader.where("tokenizer.ggml.scores"), "nothing", "one score for each token");
@@ -104,15 +102,16 @@ function sentencePiece({ reader, tokens, types }: KindParts): Kind | undefined {
   const unknown = tokens[reader.id("tokenizer.ggml.unknown_token_id", tokens.length) ?? -1];
   // Bytes and control tokens are never made from text. Source: google/sentencepiece, `Model::InitializePieces`.
   const reserved = new Set<number | undefined>([TOKEN_TYPE.unknown, TOKEN_TYPE.control, TOKEN_TYPE.byte]);
-  const mergeable = tokens.map((_, i) => i).filter((i) => !reserved.has(types[i]));
-  const pick = <T>(items: readonly T[]): T[] => mergeable.flatMap((i) => items.slice(i, i + 1));
+  const mergeable = tokens.flatMap((token, i) =>
+    reserved.has(types[i]) ? [] : [[token, scores[i] ?? 0] as const],
+  );
   const replaceSpace = { type: "Replace", pattern: { String: " " }, content: SPACE };
   return {
     definition: {
       model: {
         type: "BPE",
-        vocab: idsOf(tokens),
-        merges: [],
+        vocab: idOfToken,
+        scores: new Map(mergeable),
         unk_token: unknown ?? null,
         fuse_unk: true,
         byte_fallback: true,
@@ -132,18 +131,8 @@ function sentencePiece({ reader, tokens, types }: KindParts): Kind | undefined {
         ],
       },
     },
-    internal: { pairRanks: scoreRanks(pick(tokens), pick(scores)) },
     addBos: true,
   };
-}
-
-/** An object without a prototype: `__proto__` may be a token. */
-function idsOf(tokens: readonly string[]): Readonly<Record<string, number>> {
-  const ids: Record<string, number> = Object.create(null) as Record<string, number>;
-  tokens.forEach((token, id) => {
-    ids[token] = id;
-  });
-  return ids;
 }
 
 function addedTokens(tokens: readonly string[], types: readonly number[]): JsonObject[] {
@@ -232,27 +221,23 @@ class MetadataReader {
     return this.faults.add(this.where(key), show(value), `${count} numbers, one for each token`);
   }
 
-  /** All tokens, an empty one renamed as llama.cpp does; each may be there once. */
-  tokens(): readonly string[] {
+  /** Ids by token, in order of id; an empty token is renamed as llama.cpp does, each may be there once. */
+  tokens(): ReadonlyMap<string, number> {
     const key = "tokenizer.ggml.tokens";
-    const list = this.array(key);
-    if (list === undefined) return [];
-    if (list.length === 0 || list.length > MAX_TOKENS) {
-      this.faults.add(this.where(key), show(list), `1 to ${MAX_TOKENS} tokens`);
-      return [];
-    }
-    const bad: { where: string; found: string; wanted: string }[] = [];
-    const seen = new Set<string>();
-    const tokens = list.map((token, id) => {
-      const at = `${this.where(key)}[${id}]`;
-      if (typeof token !== "string") bad.push({ where: at, found: show(token), wanted: "text" });
-      const named = token === "" ? `[EMPTY_${id}]` : String(token);
-      if (seen.has(named))
-        bad.push({ where: at, found: `${show(named)} a second time`, wanted: "each token once" });
-      seen.add(named);
-      return named;
+    const list = this.array(key) ?? [];
+    const idOfToken = new Map<string, number>();
+    if (list.length > MAX_TOKENS)
+      this.faults.add(this.where(key), show(list), `at most ${MAX_TOKENS} tokens`);
+    const bad: Fault[] = [];
+    list.slice(0, MAX_TOKENS).forEach((token, id) => {
+      const named = token === "" ? `[EMPTY_${id}]` : token;
+      const complain = (found: string, wanted: string) =>
+        bad.push({ where: `${this.where(key)}[${id}]`, found, wanted });
+      if (typeof named !== "string") complain(show(token), "text");
+      else if (idOfToken.has(named)) complain(`${show(named)} a second time`, "each token once");
+      else idOfToken.set(named, id);
     });
     this.faults.addMany(this.where(key), bad);
-    return tokens;
+    return idOfToken;
   }
 }

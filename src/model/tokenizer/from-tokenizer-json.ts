@@ -8,7 +8,7 @@
  */
 
 import { Tokenizer as Library } from "@huggingface/tokenizers";
-import { inputError, refuse } from "../../core/errors.ts";
+import { InputError, inputError, refuse } from "../../core/errors.ts";
 import { type ChatTemplate, renderChat } from "./chat-template.ts";
 import { type DecoderStep, readDecoder } from "./decoders.ts";
 import { Faults, isJsonObject, show } from "./definition.ts";
@@ -17,7 +17,7 @@ import { readPostProcessor, type Surround } from "./post-processor.ts";
 import { readPreTokenizer } from "./pre-tokenizers.ts";
 import type { Tokenizer } from "./tokenizer.ts";
 import { readTokenizerConfig, type TokenizerConfig } from "./tokenizer-config.ts";
-import { readAddedTokens, readModel } from "./vocabulary.ts";
+import { readAddedTokens, readModel, type Vocabulary } from "./vocabulary.ts";
 
 export interface TokenizerOptions {
   /** Names the definition in messages; `tokenizer.json` if absent. */
@@ -28,11 +28,6 @@ export interface TokenizerOptions {
   readonly chatTemplate?: string;
   /** Further ids that end a generation, e.g. those of generation_config.json. */
   readonly eosIds?: readonly number[];
-}
-
-/** Ranks of SentencePiece: what a pair may merge to, best first; pairs are then not listed (see sentencepiece.ts). */
-interface InternalOptions extends TokenizerOptions {
-  readonly pairRanks?: Map<string, number>;
 }
 
 /**
@@ -46,58 +41,39 @@ export function fromTokenizerJson(
   tokenizerConfig?: unknown,
   options: TokenizerOptions = {},
 ): Tokenizer {
-  return assemble(tokenizerJson, tokenizerConfig, options);
-}
-
-/** {@link fromTokenizerJson} for definitions made from other formats. */
-export function assemble(json: unknown, configJson: unknown, options: InternalOptions): Tokenizer {
   const { file = "tokenizer.json", configFile = "tokenizer_config.json" } = options;
-  if (!isJsonObject(json)) throw inputError(file, show(json), "a JSON object");
+  if (!isJsonObject(tokenizerJson)) throw inputError(file, show(tokenizerJson), "a JSON object");
   const faults = new Faults();
-  const part = (name: string) => ({ value: json[name], where: `${file}:${name}`, faults, depth: 0 });
-  const config = readTokenizerConfig(configJson, configFile, faults);
-  const vocabulary = readModel(json.model, `${file}:model`, faults);
+  const part = (name: string) => ({ value: tokenizerJson[name], where: `${file}:${name}`, faults, depth: 0 });
+  const config = readTokenizerConfig(tokenizerConfig, configFile, faults);
+  const vocabulary = readModel(tokenizerJson.model, `${file}:model`, faults);
   const normalizer = readNormalizer(part("normalizer"));
   const preTokenizer = readPreTokenizer(part("pre_tokenizer"));
   const decoder = readDecoder(part("decoder"));
   const template = readPostProcessor(part("post_processor"));
-  const idOfToken = new Map(vocabulary?.idOfToken);
-  const inFile = readAddedTokens(json.added_tokens, `${file}:added_tokens`, { faults, idOfToken });
-  for (const token of inFile) idOfToken.set(token.content, token.id);
+  if (vocabulary === undefined) throw new InputError(faults.list);
+
+  const scope = { faults, ids: vocabulary };
+  const inFile = readAddedTokens(tokenizerJson.added_tokens, `${file}:added_tokens`, scope);
   const listed = new Set(inFile.map((token) => token.content));
-  const inConfig = readAddedTokens(
-    config.addedTokens.filter((token) => !listed.has(String(token.content))),
-    `${configFile}:added_tokens_decoder`,
-    { faults, idOfToken },
-  );
-  for (const token of inConfig) idOfToken.set(token.content, token.id);
-  const added = [...inFile, ...inConfig];
-  const special = readSpecial({ config, configFile, template, idOfToken, faults });
-  checkIds([...special.prefix, ...special.suffix], `${file}:post_processor`, { faults, idOfToken });
+  const rest = config.addedTokens.filter((token) => !listed.has(String(token.content)));
+  const added = [...inFile, ...readAddedTokens(rest, `${configFile}:added_tokens_decoder`, scope)];
+  const special = readSpecial({ config, configFile, template, idOfToken: vocabulary.idOfToken, faults });
+  for (const id of [...special.prefix, ...special.suffix])
+    if (vocabulary.tokenOfId[id] === undefined)
+      faults.add(`${file}:post_processor`, `id ${id}`, "the id of a token");
   refuse(faults.list);
 
-  const encodeText = compile(file, options.pairRanks, {
-    model: vocabulary?.model,
-    added_tokens: added,
-    normalizer,
-    pre_tokenizer: preTokenizer,
-    post_processor: null,
-    decoder: null,
-  });
   const source = options.chatTemplate ?? config.chatTemplate;
-  const templateWhere =
-    options.chatTemplate === undefined ? `${configFile}:chat_template` : "chat_template.jinja";
+  const where = options.chatTemplate === undefined ? `${configFile}:chat_template` : "chat_template.jinja";
   return makeTokenizer({
-    encodeText,
+    encodeText: compile(file, vocabulary, { added_tokens: added, normalizer, pre_tokenizer: preTokenizer }),
     decoder,
-    idOfToken,
+    tokenOfId: vocabulary.tokenOfId,
     addedIds: new Set(added.map((token) => token.id)),
     special,
     eosIds: [...new Set([...special.eosIds, ...(options.eosIds ?? [])])],
-    chatTemplate:
-      source === undefined
-        ? undefined
-        : { source, where: templateWhere, specialTokens: config.specialTokens },
+    chatTemplate: source === undefined ? undefined : { source, where, specialTokens: config.specialTokens },
   });
 }
 
@@ -142,31 +118,30 @@ function readSpecial(parts: {
   };
 }
 
-/** Special ids must be ids of tokens. */
-function checkIds(
-  ids: readonly number[],
-  where: string,
-  { faults, idOfToken }: { readonly faults: Faults; readonly idOfToken: ReadonlyMap<string, number> },
-): void {
-  const known = new Set(idOfToken.values());
-  for (const id of ids) if (!known.has(id)) faults.add(where, `id ${id}`, "the id of a token");
-}
-
 /** What is used of the library (its own declarations do not resolve under NodeNext: their imports lack endings). */
 interface LibraryTokenizer {
   encode(
     text: string,
     options: { readonly add_special_tokens: boolean },
   ): { readonly ids: readonly number[] };
-  readonly model: { bpe_ranks?: Map<string, number> };
+  readonly model: {
+    tokens_to_ids: Map<string, number>;
+    unk_token_id?: number | undefined;
+    bpe_ranks?: Map<string, number>;
+  };
 }
 
-/** The library's encoder, without anything around the text. */
-function compile(file: string, pairRanks: Map<string, number> | undefined, definition: object) {
-  const { model } = definition as { readonly model: { readonly unk_token?: string } };
+/**
+ * The library's encoder, without anything around the text. A BPE model is built empty and then given the ids and
+ * ranks that are there already: to build them itself takes it three times as long as all the rest.
+ */
+function compile(file: string, vocabulary: Vocabulary, parts: object): (text: string) => readonly number[] {
+  const { model, idOfToken, pairRanks } = vocabulary;
+  const unknown = model.unk_token as string | undefined;
+  const definition = { ...parts, model, post_processor: null, decoder: null };
   let library: LibraryTokenizer;
   try {
-    library = new Library(definition, { unk_token: model.unk_token });
+    library = new Library(definition, { unk_token: unknown });
   } catch (error) {
     const reason = error instanceof Error ? error.message : String(error);
     throw inputError(
@@ -175,14 +150,18 @@ function compile(file: string, pairRanks: Map<string, number> | undefined, defin
       "patterns of Oniguruma's syntax",
     );
   }
-  if (pairRanks !== undefined) library.model.bpe_ranks = pairRanks;
-  return (text: string): readonly number[] => library.encode(text, { add_special_tokens: false }).ids;
+  if (pairRanks !== undefined) {
+    library.model.tokens_to_ids = idOfToken;
+    library.model.unk_token_id = unknown === undefined ? undefined : idOfToken.get(unknown);
+    library.model.bpe_ranks = pairRanks;
+  }
+  return (text) => library.encode(text, { add_special_tokens: false }).ids;
 }
 
 interface Parts {
   readonly encodeText: (text: string) => readonly number[];
   readonly decoder: readonly DecoderStep[] | undefined;
-  readonly idOfToken: ReadonlyMap<string, number>;
+  readonly tokenOfId: readonly (string | undefined)[];
   readonly addedIds: ReadonlySet<number>;
   readonly special: Special;
   readonly eosIds: readonly number[];
@@ -190,14 +169,12 @@ interface Parts {
 }
 
 function makeTokenizer(parts: Parts): Tokenizer {
-  const { encodeText, decoder, idOfToken, addedIds, chatTemplate } = parts;
+  const { encodeText, decoder, tokenOfId, addedIds, chatTemplate } = parts;
   const { bosId, prefix, suffix } = parts.special;
-  const tokens: (string | undefined)[] = [];
-  for (const [token, id] of idOfToken) tokens[id] = token;
   const addsBos = bosId !== undefined && prefix.includes(bosId);
 
   return {
-    size: tokens.length,
+    size: tokenOfId.length,
     bosId,
     eosIds: parts.eosIds,
     addsBos,
@@ -218,9 +195,9 @@ function makeTokenizer(parts: Parts): Tokenizer {
 
     decode(ids) {
       const texts = ids.map((id, i) => {
-        const token = tokens[id];
+        const token = tokenOfId[id];
         if (token === undefined)
-          throw inputError(`ids[${i}]`, show(id), `the id of one of ${idOfToken.size} tokens`);
+          throw inputError(`ids[${i}]`, show(id), `the id of a token, below ${tokenOfId.length}`);
         return token;
       });
       if (decoder === undefined) return texts.join(" ");
@@ -229,7 +206,7 @@ function makeTokenizer(parts: Parts): Tokenizer {
 
     pieces: (ids) =>
       ids.map((id) => {
-        const token = tokens[id];
+        const token = tokenOfId[id];
         if (token === undefined) return `<no token ${id}>`; // embeddings are often padded past the vocabulary
         if (addedIds.has(id)) return token;
         return (decoder ?? []).reduce((text, step) => step.label(text), token);

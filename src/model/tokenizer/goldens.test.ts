@@ -121,7 +121,7 @@ describe("SentencePiece in a GGUF", () => {
 });
 
 const file = "SmolLM2-135M-Instruct.Q4_1.gguf";
-const models = process.env["CROSSPATCH_MODELS"] ?? join(root, "../shared/models");
+const models = process.env.CROSSPATCH_MODELS ?? join(root, "../shared/models");
 const path = join(models, file);
 const reason = existsSync(path) ? "" : ` (skipped: no ${file} in CROSSPATCH_MODELS or ../shared/models)`;
 

@@ -6,11 +6,13 @@ import {
   type Faults,
   isJsonObject,
   type JsonObject,
+  MAX_LISTED,
   MAX_MERGES,
   MAX_TOKEN_LENGTH,
   MAX_TOKENS,
   show,
 } from "./definition.ts";
+import { ListedRanks, scoreRanks } from "./merge-ranks.ts";
 
 /** A token outside the model's own vocabulary, found in the text before the model sees it. */
 export interface AddedToken {
@@ -39,10 +41,17 @@ const addedToken = z
   })
   .transform((added) => ({ ...added, normalized: added.normalized ?? !added.special }));
 
-/** A model ready for the library, with what each id spells. */
-export interface Vocabulary {
+/** Ids by token and tokens by id; an id may be without a token. */
+export interface Ids {
+  readonly idOfToken: Map<string, number>;
+  readonly tokenOfId: (string | undefined)[];
+}
+
+/** A model ready for the library. */
+export interface Vocabulary extends Ids {
   readonly model: JsonObject;
-  readonly idOfToken: ReadonlyMap<string, number>;
+  /** BPE: what the library's model is given once it stands (see merge-ranks.ts). */
+  readonly pairRanks?: Map<string, number>;
 }
 
 const unknown = token.nullish();
@@ -68,29 +77,31 @@ interface Part {
   readonly faults: Faults;
 }
 
-/** `{ token: id }`: at most {@link MAX_TOKENS} entries, each id once. */
-function readIds({ value, where, faults }: Part): ReadonlyMap<string, number> | undefined {
+/** `{ token: id }`, or a Map where no JSON was between: at most {@link MAX_TOKENS} entries, each id once. */
+function readIds({ value, where, faults }: Part): Ids | undefined {
   const { vocab } = value;
   if (!isJsonObject(vocab)) return faults.add(`${where}.vocab`, show(vocab), "an object of ids by token");
-  const entries = Object.entries(vocab);
-  if (entries.length > MAX_TOKENS)
-    return faults.add(`${where}.vocab`, `${entries.length} tokens`, `at most ${MAX_TOKENS}`);
+  const entries: Iterable<[string, unknown]> & { length?: number; size?: number } =
+    vocab instanceof Map ? (vocab as Map<string, unknown>) : Object.entries(vocab);
+  const count = entries.length ?? entries.size ?? 0;
+  if (count > MAX_TOKENS) return faults.add(`${where}.vocab`, `${count} tokens`, `at most ${MAX_TOKENS}`);
   const idOfToken = new Map<string, number>();
-  const taken = new Set<unknown>();
+  const tokenOfId: (string | undefined)[] = [];
   const bad: Fault[] = [];
-  for (const [text, number] of entries) {
-    const at = `${where}.vocab[${show(text)}]`;
-    if (text.length > MAX_TOKEN_LENGTH)
-      bad.push({ where: at, found: `${text.length} characters`, wanted: `at most ${MAX_TOKEN_LENGTH}` });
-    if (typeof number !== "number" || !Number.isInteger(number) || number < 0 || number >= MAX_TOKENS)
-      bad.push({ where: at, found: show(number), wanted: `an id from 0 to ${MAX_TOKENS - 1}` });
-    else if (taken.has(number))
-      bad.push({ where: at, found: `id ${number} a second time`, wanted: "one token per id" });
-    else idOfToken.set(text, number);
-    taken.add(number);
+  for (const [text, id] of entries) {
+    const complain = (found: string, wanted: string) =>
+      bad.push({ where: `${where}.vocab[${show(text)}]`, found, wanted });
+    if (text.length > MAX_TOKEN_LENGTH) complain(`${text.length} characters`, `at most ${MAX_TOKEN_LENGTH}`);
+    if (typeof id !== "number" || !Number.isInteger(id) || id < 0 || id >= MAX_TOKENS)
+      complain(show(id), `an id from 0 to ${MAX_TOKENS - 1}`);
+    else if (tokenOfId[id] !== undefined) complain(`id ${id} a second time`, "one token per id");
+    else {
+      idOfToken.set(text, id);
+      tokenOfId[id] = text;
+    }
   }
   faults.addMany(`${where}.vocab`, bad);
-  return bad.length > 0 ? undefined : idOfToken;
+  return bad.length > 0 ? undefined : { idOfToken, tokenOfId };
 }
 
 /** Pairs of tokens in order of rank; each pair and what it makes must be tokens. */
@@ -99,24 +110,21 @@ function readMerges({ value, where, faults }: Part, idOfToken: ReadonlyMap<strin
   if (!Array.isArray(merges) || merges.length > MAX_MERGES)
     return faults.add(`${where}.merges`, show(merges), `an array of at most ${MAX_MERGES} merges`);
   const bad: Fault[] = [];
-  const pairs = merges.map((merge: unknown, i) => {
+  const ranks = new ListedRanks(idOfToken);
+  merges.forEach((merge: unknown, i) => {
+    const complain = (found: string, wanted: string) =>
+      bad.push({ where: `${where}.merges[${i}]`, found, wanted });
     const [left, right, ...rest] =
       typeof merge === "string" ? splitMerge(merge) : Array.isArray(merge) ? merge : [];
-    if (typeof left !== "string" || typeof right !== "string" || rest.length > 0) {
-      bad.push({ where: `${where}.merges[${i}]`, found: show(merge), wanted: "two tokens" });
-      return ["", ""];
+    if (typeof left !== "string" || typeof right !== "string" || rest.length > 0)
+      complain(show(merge), "two tokens");
+    else if (!ranks.add({ left, right, rank: i }) || !idOfToken.has(left + right)) {
+      const missing = [left, right, left + right].filter((part) => !idOfToken.has(part));
+      complain(missing.map(show).join(", "), "tokens of `vocab`");
     }
-    const missing = [left, right, left + right].filter((part) => !idOfToken.has(part));
-    if (missing.length > 0)
-      bad.push({
-        where: `${where}.merges[${i}]`,
-        found: missing.map(show).join(", "),
-        wanted: "tokens of `vocab`",
-      });
-    return [left, right];
   });
   faults.addMany(`${where}.merges`, bad);
-  return bad.length > 0 ? undefined : pairs;
+  return ranks;
 }
 
 /** "left right"; a token may itself begin with the space, as llama.cpp reads it. */
@@ -136,29 +144,30 @@ function checkUnknown(
 
 function readBpe(part: Part): Vocabulary | undefined {
   const options = part.faults.parse(bpeOptions, part.value, part.where);
-  const idOfToken = readIds(part);
-  const merges = idOfToken && readMerges(part, idOfToken);
-  if (options === undefined || idOfToken === undefined || merges === undefined) return undefined;
+  const ids = readIds(part);
+  const scores = part.value.scores; // never in JSON: a Map of scores by token stands for merges
+  const pairRanks = ids && (scores instanceof Map ? scoreRanks(scores) : readMerges(part, ids.idOfToken));
+  if (options === undefined || ids === undefined || pairRanks === undefined) return undefined;
   const unk_token = options.unk_token === "" ? undefined : options.unk_token; // GPT-2's file writes "" for none
-  checkUnknown(part, unk_token, idOfToken);
-  return { model: { ...options, type: "BPE", unk_token, vocab: part.value.vocab, merges }, idOfToken };
+  checkUnknown(part, unk_token, ids.idOfToken);
+  return { model: { ...options, type: "BPE", unk_token, vocab: {}, merges: [] }, ...ids, pairRanks };
 }
 
 function readWordPiece(part: Part): Vocabulary | undefined {
   const options = part.faults.parse(wordPieceOptions, part.value, part.where);
-  const idOfToken = readIds(part);
-  if (options === undefined || idOfToken === undefined) return undefined;
-  checkUnknown(part, options.unk_token, idOfToken);
-  return { model: { ...options, type: "WordPiece", vocab: part.value.vocab }, idOfToken };
+  const ids = readIds(part);
+  if (options === undefined || ids === undefined) return undefined;
+  checkUnknown(part, options.unk_token, ids.idOfToken);
+  return { model: { ...options, type: "WordPiece", vocab: part.value.vocab }, ...ids };
 }
 
 function readWordLevel(part: Part): Vocabulary | undefined {
   const options = part.faults.parse(z.object({ unk_token: token }), part.value, part.where);
-  const idOfToken = readIds(part);
-  if (options === undefined || idOfToken === undefined) return undefined;
-  checkUnknown(part, options.unk_token, idOfToken);
+  const ids = readIds(part);
+  if (options === undefined || ids === undefined) return undefined;
+  checkUnknown(part, options.unk_token, ids.idOfToken);
   // The library's name for it is no name: a model with a vocabulary and no type it knows looks words up.
-  return { model: { ...options, type: "WordLevel", vocab: part.value.vocab }, idOfToken };
+  return { model: { ...options, type: "WordLevel", vocab: part.value.vocab }, ...ids };
 }
 
 function readUnigram(part: Part): Vocabulary | undefined {
@@ -194,7 +203,8 @@ function readUnigram(part: Part): Vocabulary | undefined {
     else idOfToken.set(text, i);
   });
   faults.addMany(`${where}.vocab`, bad);
-  return bad.length > 0 ? undefined : { model: { type: "Unigram", vocab, unk_id }, idOfToken };
+  if (bad.length > 0) return undefined;
+  return { model: { type: "Unigram", vocab, unk_id }, idOfToken, tokenOfId: [...idOfToken.keys()] };
 }
 
 const readers: Readonly<Record<string, (part: Part) => Vocabulary | undefined>> = {
@@ -214,40 +224,42 @@ export function readModel(value: unknown, where: string, faults: Faults): Vocabu
   return reader({ value, where, faults });
 }
 
-/** Added tokens, each id and each content once and in agreement with the model's vocabulary. */
+/**
+ * Added tokens, each id and each content once and in agreement with the model's vocabulary, to which they are
+ * added.
+ */
 export function readAddedTokens(
   value: unknown,
   where: string,
-  { faults, idOfToken }: { readonly faults: Faults; readonly idOfToken: ReadonlyMap<string, number> },
+  { faults, ids: { idOfToken, tokenOfId } }: { readonly faults: Faults; readonly ids: Ids },
 ): readonly AddedToken[] {
   if (value === undefined || value === null) return [];
   if (!Array.isArray(value) || value.length > MAX_TOKENS) {
     faults.add(where, show(value), `an array of at most ${MAX_TOKENS} tokens`);
     return [];
   }
-  const contentOfId = new Map([...idOfToken].map(([text, number]) => [number, text]));
   const seen = new Set<string>();
-  const added: AddedToken[] = [];
   const bad: Fault[] = [];
-  value.forEach((entry: unknown, i) => {
+  const added = value.flatMap((entry: unknown, i) => {
     const at = `${where}[${i}]`;
-    const read = faults.list.length < 64 ? faults.parse(addedToken, entry, at) : undefined;
-    if (read === undefined) return;
-    const owner = contentOfId.get(read.id);
+    const read = faults.list.length < MAX_LISTED ** 2 ? faults.parse(addedToken, entry, at) : undefined;
+    if (read === undefined) return [];
+    const owner = tokenOfId[read.id];
     const known = idOfToken.get(read.content);
     if (seen.has(read.content))
       bad.push({ where: at, found: `${show(read.content)} a second time`, wanted: "once" });
-    if (owner !== undefined && owner !== read.content)
+    else if (known !== undefined && known !== read.id)
+      bad.push({ where: `${at}.id`, found: `${read.id}`, wanted: `${known}, as in the model's vocabulary` });
+    else if (owner !== undefined && owner !== read.content)
       bad.push({
         where: `${at}.id`,
         found: `${read.id}, the id of ${show(owner)}`,
         wanted: "an id of its own",
       });
-    if (known !== undefined && known !== read.id)
-      bad.push({ where: `${at}.id`, found: `${read.id}`, wanted: `${known}, as in the model's vocabulary` });
     seen.add(read.content);
-    contentOfId.set(read.id, read.content);
-    added.push(read);
+    idOfToken.set(read.content, read.id);
+    tokenOfId[read.id] = read.content;
+    return [read];
   });
   faults.addMany(where, bad);
   return added;
