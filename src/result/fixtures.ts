@@ -152,7 +152,7 @@ export function destinationBySource(): Dataset {
   const dims = { dst: clean.length, src: clean.length };
   return dataset({
     attrs: { ...attrs, options: { layer: 9, head: 6 } },
-    dims,
+    dims: { ...dims, pos: clean.length },
     coords: { dst: range("dst", clean.length), src: range("src", clean.length), ...tokenCoords },
     dataVars: {
       pattern: variable(dims, (dst, src) =>

@@ -176,7 +176,7 @@ test("labelsAt undoes row-major order", () => {
 
 test("a result says in words what was asked and what its zero means", () => {
   expect(question(layerByPosition())).toBe(
-    "Which layer and position, restored from the clean run, brings back “ Mary” over “ John”? (resid_pre, mlp_out)",
+    "Which layer and position, restored from the clean run, brings back “Mary” over “John”? (resid_pre, mlp_out)",
   );
   expect(baselinesLine(layerByPosition())).toBe("clean 6.12 · corrupt -5.485 · logit difference (logit)");
   expect([0, 6.1196, -0.03127, 2.1e-5, 123456.7, 1e-20, 1.2e9].map(formatNumber)).toEqual([

@@ -92,7 +92,7 @@ export function question(dataset: Dataset): string {
   const outcome =
     answer === undefined
       ? `the ${metricWord(dataset)}`
-      : `“${answer}”${foil === undefined ? "" : ` over “${foil}”`}`;
+      : `“${answer.trim()}”${foil === undefined ? "" : ` over “${foil.trim()}”`}`;
   switch (method) {
     case "activation-patching":
       return direction === "noise"
