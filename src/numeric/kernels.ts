@@ -160,7 +160,10 @@ export function softmax(x: Numbers, width: number): Float64Array {
   return y;
 }
 
-/** erf to full double precision: its Taylor series near 0, the continued fraction of erfc beyond (Abramowitz & Stegun 7.1.5, 7.1.14). */
+/**
+ * erf to 1e-15: near 0 the series without alternating signs, which cannot cancel, beyond it the continued fraction
+ * of erfc (Abramowitz & Stegun 7.1.6, 7.1.14).
+ */
 export function erf(x: number): number {
   const size = Math.abs(x);
   if (size > 6) return Math.sign(x);
@@ -168,10 +171,10 @@ export function erf(x: number): number {
     let term = x;
     let sum = x;
     for (let n = 1; Math.abs(term) > 1e-17 * Math.abs(sum); n++) {
-      term *= (-x * x) / n;
-      sum += term / (2 * n + 1);
+      term *= (2 * x * x) / (2 * n + 1);
+      sum += term;
     }
-    return (2 / Math.sqrt(Math.PI)) * sum;
+    return (2 / Math.sqrt(Math.PI)) * Math.exp(-x * x) * sum;
   }
   let fraction = 0;
   for (let n = 60; n > 0; n--) fraction = n / 2 / (size + fraction);
