@@ -1,0 +1,30 @@
+/** @file The public library, for Node. */
+
+export type { Backend } from "./backend/backend.ts";
+export { referenceBackend } from "./backend/reference/reference.ts";
+export type { Fault } from "./core/errors.ts";
+export { InputError } from "./core/errors.ts";
+export type { Tensor } from "./core/tensor.ts";
+export type { Result } from "./library.node.ts";
+export { activationPatching } from "./library.node.ts";
+export type { Ablation } from "./method/ablation.ts";
+export type { PatchingOptions } from "./method/activation-patching.ts";
+export type { MetricName } from "./metric/plan.ts";
+export type { Architecture } from "./model/architecture.ts";
+export type { LoadedModel, LoadOptions } from "./model/load.node.ts";
+export { load } from "./model/load.node.ts";
+export type { Model } from "./model/model.ts";
+export type { Pair } from "./model/pair.ts";
+export type { PairSpec } from "./model/pair-spec.ts";
+export type { ChatMessage, Tokenizer } from "./model/tokenizer/tokenizer.ts";
+export type { Dataset, Json, Variable } from "./result/result.ts";
+export type { Edit, EditValue, Where } from "./run/edit.ts";
+export { patch } from "./run/edit.ts";
+export type { Cache, Capture, Forward, ForwardOptions } from "./run/forward.ts";
+export { forward } from "./run/forward.ts";
+export type { Generated, GenerateOptions } from "./run/generate.ts";
+export { generate } from "./run/generate.ts";
+export type { SiteName } from "./run/site.ts";
+export { parseSite, SITES, siteShape, sitesOf } from "./run/site.ts";
+export type { TaskName } from "./task/registry.ts";
+export { generatePairs, tasks } from "./task/registry.ts";

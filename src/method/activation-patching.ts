@@ -1,0 +1,388 @@
+/**
+ * @file Exact activation patching: every chosen site is replaced in turn, and the metric of the edited run is what a
+ * whole forward pass would give.
+ *
+ * Denoising puts clean values into the corrupt run, and asks what is enough to restore the behaviour; noising puts
+ * corrupt values (or zeros, means, other prompts') into the clean run, and asks what the behaviour needs.
+ * Source: Vig et al. 2020; Meng et al. 2022 (ROME), section 2; Zhang & Nanda 2024, "Towards best practices of
+ * activation patching".
+ */
+
+import { random } from "../core/random.ts";
+import { sizeOf } from "../core/tensor.ts";
+import type { MetricInput } from "../metric/metric.ts";
+import { evaluateMetric, metrics } from "../metric/metric.ts";
+import type { Averaging, Direction } from "../metric/normalise.ts";
+import { baselineWarnings } from "../metric/normalise.ts";
+import type { MetricName, MetricPlan } from "../metric/plan.ts";
+import { defaultMetric, metricPlans } from "../metric/plan.ts";
+import type { Model } from "../model/model.ts";
+import type { Pair } from "../model/pair.ts";
+import { mean } from "../numeric/statistics.ts";
+import type { Dataset, Json } from "../result/result.ts";
+import type { Edit, EditValue } from "../run/edit.ts";
+import type { Reading } from "../run/read.ts";
+import type { SiteName } from "../run/site.ts";
+import type { SweepInput, Variant } from "../run/sweep.ts";
+import { sweep } from "../run/sweep.ts";
+import type { Ablation } from "./ablation.ts";
+import { drawReferences, referenceMeans } from "./ablation.ts";
+import type { Chosen, Grid } from "./grid.ts";
+import { cellAt, grids } from "./grid.ts";
+import { provenance } from "./provenance.ts";
+import { summarise } from "./summary.ts";
+import { plainReading } from "./verify.ts";
+
+export interface PatchingOptions {
+  /** Sites to patch, one after the other: `resid_pre`, `z`, … or TransformerLens names. */
+  readonly sites: readonly string[];
+  /** What tells cells apart: some of layer, pos, head, neuron, dst, src. What is not named is patched all together. */
+  readonly by: readonly string[];
+  /** Labels to take along a dim, e.g. `{ neuron: [12, 900], layer: [3] }`. */
+  readonly choose?: Chosen | undefined;
+  /** `denoise` (default for source values) or `noise` (default for the other ablations). */
+  readonly direction?: Direction | undefined;
+  /** What is put in: the source run's values unless told otherwise. */
+  readonly ablate?: Ablation | undefined;
+  /** All sites in each cell at once. */
+  readonly joint?: boolean | undefined;
+  /** Keys and values of each query head by itself where several share one. */
+  readonly ungroup?: boolean | undefined;
+  /** `logit_diff` where the pairs have a foil, else `logprob`. */
+  readonly metric?: MetricName | undefined;
+  readonly averaging?: Averaging | undefined;
+  /** Scores between the baselines; asks that they differ. Default true. */
+  readonly normalize?: boolean | undefined;
+  /** Every pair's own values, with dim `pair`. */
+  readonly perPair?: boolean | undefined;
+  /** Token ids of the prompts that means and draws are taken from; the pairs' corrupt prompts if absent. */
+  readonly references?: readonly (readonly number[])[] | undefined;
+  /** Random cells computed again by whole forward passes. Default 4. */
+  readonly verify?: number | undefined;
+  /** Of draws, intervals and verification. Default 0. */
+  readonly seed?: number | undefined;
+  /** Bytes for the state of variants under way. */
+  readonly stateBytes?: number | undefined;
+  readonly onProgress?: ((done: number, total: number) => void) | undefined;
+  readonly signal?: { readonly aborted: boolean } | undefined;
+}
+
+/** Largest difference from the plain path that passes for rounding, as a share of the metric's scale. */
+const VERIFY_TOLERANCE = 1e-3;
+
+/** All numbers of one run of the method, before they are summarised. */
+export interface PatchedValues {
+  /** Metric of the unedited runs, by pair. */
+  readonly clean: Float64Array;
+  readonly corrupt: Float64Array;
+  /** [pair, cell] metric of the edited runs, one array a grid. */
+  readonly values: readonly Float64Array[];
+  /** Cells whose edits changed nothing, so that they were not run. */
+  readonly exact: number;
+}
+
+/**
+ * Patches every cell of every site on every pair.
+ *
+ * @returns a dataset with, for each site, `<site>` (metric of the edited run; mean over pairs), `<site>_effect`
+ * (difference from the base run), `<site>_normalized` (0–1 between the baselines) and, with several pairs,
+ * `<site>_ci_low` and `<site>_ci_high` (95 % bootstrap interval of the mean over pairs).
+ * @throws InputError for unknown sites or dims, pairs that the metric is not defined on, baselines that do not differ.
+ */
+export async function activationPatching(
+  model: Model,
+  pairs: readonly Pair[],
+  options: PatchingOptions,
+): Promise<Dataset> {
+  const started = Date.now();
+  const setup = prepare(model, pairs, options);
+  const found = await evaluate(model, setup, options);
+  const checked = await verify(model, setup, { found, options });
+  const seconds = (Date.now() - started) / 1000;
+  const { metric, direction, ablate } = setup;
+  const summary = summarise(
+    { pairs, grids: setup.grids, ...found },
+    {
+      metric,
+      direction,
+      averaging: options.averaging ?? "ratio-of-means",
+      normalize: options.normalize ?? true,
+      perPair: options.perPair ?? false,
+      seed: options.seed ?? 0,
+    },
+  );
+  const baselines = Array.from(found.clean, (clean, i) => ({
+    clean,
+    corrupt: found.corrupt[i] ?? Number.NaN,
+  }));
+  const attrs: Record<string, Json> = {
+    method: "activation-patching",
+    metric,
+    unit: metrics[metric].unit,
+    direction,
+    baseline_clean: mean(found.clean),
+    baseline_corrupt: mean(found.corrupt),
+    cells: setup.grids.reduce((sum, grid) => sum + grid.size, 0) * pairs.length,
+    cells_unchanged: found.exact,
+    ...checked,
+    warnings: [...baselineWarnings(pairs, baselines, metric)],
+    options: {
+      sites: [...options.sites],
+      by: [...options.by],
+      choose: Object.fromEntries(
+        Object.entries(options.choose ?? {}).map(([dim, labels]) => [dim, [...(labels ?? [])]]),
+      ),
+      ablate: { ...ablate },
+      joint: options.joint ?? false,
+      ungroup: options.ungroup ?? false,
+      averaging: options.averaging ?? "ratio-of-means",
+      seed: options.seed ?? 0,
+    },
+    ...(await provenance(model, pairs)),
+    seconds,
+  };
+  return { ...summary, attrs: { ...attrs, ...summary.attrs } };
+}
+
+/** Everything that is decided before anything runs. */
+interface Setup {
+  readonly pairs: readonly Pair[];
+  readonly plans: readonly MetricPlan[];
+  readonly metric: MetricName;
+  readonly direction: Direction;
+  readonly ablate: Ablation;
+  readonly grids: readonly Grid[];
+  /** Runs of the sweep: clean and corrupt of each pair, then reference prompts. */
+  readonly runs: SweepInput["runs"];
+  /** Resample ablation: for each pair, the runs it draws from. */
+  readonly drawn: readonly (readonly number[])[];
+  /** Edited runs of each cell whose effects are averaged. */
+  readonly draws: number;
+  readonly references: readonly (readonly number[])[];
+}
+
+function prepare(model: Model, pairs: readonly Pair[], options: PatchingOptions): Setup {
+  const { ablate = { kind: "source" }, metric = defaultMetric(pairs) } = options;
+  const direction = options.direction ?? (ablate.kind === "source" ? "denoise" : "noise");
+  const plans = metricPlans(pairs, metric);
+  const lengths = new Set(pairs.map(({ clean }, i) => clean.ids.length + (plans[i]?.appended.length ?? 0)));
+  const [positions] = lengths;
+  const laid = grids(model, { ...options, positions: lengths.size === 1 ? positions : undefined });
+
+  const own = pairs.flatMap(({ clean, corrupt }, i) => {
+    const plan = plans[i] as MetricPlan;
+    const read = plan.positions.map(({ pos, columns, logsumexp, fullLogits }) => ({
+      position: pos,
+      readout: { columns, logsumexp, logits: fullLogits },
+    }));
+    return [clean, corrupt].map(({ ids }) => ({ ids: [...ids, ...plan.appended], read }));
+  });
+  const references = options.references ?? own.filter((_, index) => index % 2 === 1).map(({ ids }) => ids);
+  if (ablate.kind !== "resample") {
+    return {
+      pairs,
+      plans,
+      metric,
+      direction,
+      ablate,
+      grids: laid,
+      runs: own,
+      drawn: [],
+      draws: 1,
+      references,
+    };
+  }
+  const bases = pairs.map(({ where }, i) => ({ where, ids: own[baseRun(i, direction)]?.ids ?? [] }));
+  const drawn = drawReferences(bases, references, ablate).map((list) =>
+    list.map((index) => own.length + index),
+  );
+  const runs = [...own, ...references.map((ids) => ({ ids, read: [] }))];
+  return {
+    pairs,
+    plans,
+    metric,
+    direction,
+    ablate,
+    grids: laid,
+    runs,
+    drawn,
+    draws: ablate.draws,
+    references,
+  };
+}
+
+const cleanRun = (pair: number): number => 2 * pair;
+const corruptRun = (pair: number): number => 2 * pair + 1;
+const baseRun = (pair: number, direction: Direction): number =>
+  direction === "denoise" ? corruptRun(pair) : cleanRun(pair);
+const sourceRun = (pair: number, direction: Direction): number =>
+  direction === "denoise" ? cleanRun(pair) : corruptRun(pair);
+
+/** The variants of all pairs, grids, cells and draws, in that order. */
+interface Variants {
+  readonly count: number;
+  readonly variant: (index: number) => Variant;
+  readonly place: (index: number) => { readonly pair: number; readonly grid: number; readonly cell: number };
+}
+
+async function variantsOf(model: Model, setup: Setup): Promise<Variants> {
+  const { grids: laid, ablate, direction, draws, pairs } = setup;
+  const sites = [...new Set<SiteName>(laid.flatMap((grid) => grid.sites.map(({ site }) => site)))];
+  const means =
+    ablate.kind === "mean"
+      ? await referenceMeans(model, setup.references, { sites, over: ablate.over })
+      : undefined;
+  const starts = laid.map((_, index) => laid.slice(0, index).reduce((sum, { size }) => sum + size, 0));
+  const cells = laid.reduce((sum, { size }) => sum + size, 0);
+
+  const place = (index: number): { pair: number; grid: number; cell: number } => {
+    const pair = Math.floor(index / (cells * draws));
+    const within = Math.floor((index % (cells * draws)) / draws);
+    const grid = starts.findLastIndex((start) => start <= within);
+    return { pair, grid, cell: within - (starts[grid] ?? 0) };
+  };
+  const value = (pair: number, draw: number, key: string): EditValue => {
+    switch (ablate.kind) {
+      case "source":
+        return { kind: "run", run: sourceRun(pair, direction) };
+      case "zero":
+        return { kind: "fill", value: 0 };
+      case "mean":
+        return means?.get(key) as EditValue;
+      case "resample":
+        return { kind: "run", run: setup.drawn[pair]?.[draw] ?? 0 };
+    }
+  };
+  return {
+    count: cells * draws * pairs.length,
+    place,
+    variant(index) {
+      const { pair, grid, cell } = place(index);
+      const at = laid[grid] as Grid;
+      const labels = cellAt(at, cell);
+      const layers = labels.layer === undefined ? [...model.architecture.layers.keys()] : [labels.layer];
+      const edits = layers.flatMap((layer) =>
+        at.sites.map(
+          ({ site, where }): Edit => ({
+            site,
+            layer,
+            where: where(labels),
+            action: "replace",
+            value: value(pair, index % draws, `${layer}.${site}`),
+          }),
+        ),
+      );
+      return { run: baseRun(pair, direction), edits };
+    },
+  };
+}
+
+async function evaluate(model: Model, setup: Setup, options: PatchingOptions): Promise<PatchedValues> {
+  const { pairs, plans, draws, grids: laid } = setup;
+  const variants = await variantsOf(model, setup);
+  const clean = new Float64Array(pairs.length);
+  const corrupt = new Float64Array(pairs.length);
+  const cleanReadings = new Map<number, Reading>();
+  const values = laid.map(({ size }) => new Float64Array(size * pairs.length));
+  const held: { readonly run: number; readonly reading: Reading }[] = [];
+  const seen = new Set<number>(); // later waves bring runs again
+  let exact = 0;
+
+  const metricOf = (pair: number, reading: Reading): number =>
+    evaluateMetric(plans[pair] as MetricPlan, reading, cleanReadings.get(pair) ?? reading);
+  await sweep(
+    model,
+    { runs: setup.runs, count: variants.count, variant: variants.variant },
+    {
+      ...(options.stateBytes === undefined ? {} : { stateBytes: options.stateBytes }),
+      ...(options.onProgress === undefined ? {} : { onProgress: options.onProgress }),
+      ...(options.signal === undefined ? {} : { signal: options.signal }),
+      onRun(run, reading) {
+        const pair = Math.floor(run / 2);
+        if (pair >= pairs.length || seen.has(run)) return;
+        seen.add(run);
+        // The corrupt run's metric may be a distance from the clean run, which is read in any order.
+        const kept = reading.map((position) => ({
+          ...position,
+          ...(position.logits && { logits: position.logits.slice() }),
+        }));
+        if (run === cleanRun(pair)) cleanReadings.set(pair, kept);
+        else held.push({ run, reading: kept });
+      },
+      onReading(index, reading, unchanged) {
+        const { pair, grid, cell } = variants.place(index);
+        const size = laid[grid]?.size ?? 0;
+        const target = values[grid] as Float64Array;
+        const at = pair * size + cell;
+        target[at] = (target[at] ?? 0) + metricOf(pair, reading) / draws;
+        if (unchanged) exact += 1;
+      },
+    },
+  );
+  for (const [pair, reading] of cleanReadings) clean[pair] = metricOf(pair, reading);
+  for (const { run, reading } of held) corrupt[Math.floor(run / 2)] = metricOf(Math.floor(run / 2), reading);
+  return { clean, corrupt, values, exact };
+}
+
+/** Computes random cells again the plain way; a difference beyond rounding fails the run. */
+async function verify(
+  model: Model,
+  setup: Setup,
+  { found, options }: { readonly found: PatchedValues; readonly options: PatchingOptions },
+): Promise<Record<string, Json>> {
+  const { pairs, plans, direction, draws, grids: laid } = setup;
+  const variants = await variantsOf(model, setup);
+  const cells = sizeOf([pairs.length, laid.reduce((sum, { size }) => sum + size, 0)]);
+  const wanted = Math.min(options.verify ?? 4, cells);
+  const source = random((options.seed ?? 0) + 1);
+  const chosen = new Set<number>();
+  while (chosen.size < wanted) chosen.add(source.integer(cells));
+
+  let worst = 0;
+  let floor = 0;
+  const cleanOf = new Map<number, Reading>();
+  for (const cellIndex of chosen) {
+    const { pair, grid, cell } = variants.place(cellIndex * draws);
+    const plan = plans[pair] as MetricPlan;
+    const read = <T>(variant: Variant, use: (reading: Reading) => T): Promise<T> =>
+      plainReading(model, setup, { variant, use });
+    let clean = cleanOf.get(pair);
+    if (clean === undefined) {
+      clean = await read({ run: cleanRun(pair), edits: [] }, (reading) =>
+        reading.map((position) => ({
+          ...position,
+          ...(position.logits && { logits: position.logits.slice() }),
+        })),
+      );
+      cleanOf.set(pair, clean);
+      const base = await read({ run: baseRun(pair, direction), edits: [] }, (reading) =>
+        evaluateMetric(plan, reading, clean as Reading),
+      );
+      floor = Math.max(
+        floor,
+        Math.abs(base - ((direction === "denoise" ? found.corrupt : found.clean)[pair] ?? 0)),
+      );
+    }
+    let value = 0;
+    for (let draw = 0; draw < draws; draw++) {
+      const reference: Reading = clean;
+      value +=
+        (await read(variants.variant(cellIndex * draws + draw), (reading) =>
+          evaluateMetric(plan, reading, reference),
+        )) / draws;
+    }
+    const swept = found.values[grid]?.[pair * (laid[grid]?.size ?? 0) + cell] ?? 0;
+    worst = Math.max(worst, Math.abs(value - swept));
+  }
+  const scale = Math.max(
+    ...pairs.map((_, i) => Math.abs((found.clean[i] ?? 0) - (found.corrupt[i] ?? 0))),
+    1e-3,
+  );
+  if (!(worst <= VERIFY_TOLERANCE * scale)) {
+    throw new Error(
+      `verification failed: a cell computed by a whole forward pass differs by ${worst} from the sweep, ` +
+        `${VERIFY_TOLERANCE * scale} at most is rounding. This is a defect of crosspatch: please report it.`,
+    );
+  }
+  return { verify_cells: wanted, verify_max_abs_diff: worst, noise_floor: floor };
+}

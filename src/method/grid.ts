@@ -1,0 +1,192 @@
+/** @file The cells of an experiment: which edits each stands for, and the dims and labels of the result. */
+
+import type { Fault } from "../core/errors.ts";
+import { InputError } from "../core/errors.ts";
+import { sizeOf } from "../core/tensor.ts";
+import type { Model } from "../model/model.ts";
+import type { Where } from "../run/edit.ts";
+import type { Axis, SiteName } from "../run/site.ts";
+import { parseSite, SITES } from "../run/site.ts";
+
+/** Dims that cells can be told apart by. */
+export const GRID_DIMS = ["layer", "pos", "head", "kv_head", "neuron", "dst", "src"] as const;
+export type GridDim = (typeof GRID_DIMS)[number];
+
+/** Labels to take along each dim; all of them where none are named. */
+export type Chosen = { readonly [D in GridDim]?: readonly number[] | undefined };
+
+/** A site to patch, and for the joint patching of several, the others. */
+export interface GridSite {
+  readonly site: SiteName;
+  readonly where: (cell: Readonly<Partial<Record<GridDim, number>>>) => Where;
+}
+
+/** All cells of one variable of the result. */
+export interface Grid {
+  /** Name of the result's variable: the site, or the sites joined by `+`. */
+  readonly name: string;
+  readonly sites: readonly GridSite[];
+  readonly dims: readonly GridDim[];
+  /** Labels along each dim. */
+  readonly labels: readonly (readonly number[])[];
+  readonly size: number;
+}
+
+export interface GridOptions {
+  /** Sites as users write them. */
+  readonly sites: readonly string[];
+  readonly by: readonly string[];
+  readonly choose?: Chosen | undefined;
+  /** All sites in every cell at once, instead of one after the other. */
+  readonly joint?: boolean | undefined;
+  /** Keys and values of each query head by itself, where several share one. */
+  readonly ungroup?: boolean | undefined;
+  /** Tokens of the prompts; undefined where they differ, which rules out cells by position. */
+  readonly positions: number | undefined;
+}
+
+/** Dims of a site's cells. A user's `pos` is the key position for keys and values of each head, `head` the key/value head of `k`. */
+function siteDims(site: SiteName): readonly Axis[] {
+  return SITES[site].axes;
+}
+
+const UNGROUPED: Partial<Record<SiteName, SiteName>> = { k: "k_heads", v: "v_heads" };
+
+/**
+ * Lays out the cells.
+ * @throws InputError naming every unknown site and dim, dims that a site does not have, and labels out of range.
+ */
+export function grids(model: Model, options: GridOptions): Grid[] {
+  const block = model.definition.blocks[0];
+  if (block === undefined) throw new Error("a model without layers");
+  const faults: Fault[] = [];
+  const sites: { readonly asked: string; readonly site: SiteName; readonly layer: number | undefined }[] = [];
+  for (const asked of options.sites) {
+    try {
+      const { site, layer } = parseSite(asked, block);
+      sites.push({ asked, site, layer });
+    } catch (error) {
+      if (!(error instanceof InputError)) throw error;
+      faults.push(...error.faults.map((fault) => ({ ...fault, where: "--site" })));
+    }
+  }
+  if (options.sites.length === 0)
+    faults.push({ where: "--site", found: "none", wanted: "at least one site" });
+  const by = options.by.filter((dim): dim is GridDim => (GRID_DIMS as readonly string[]).includes(dim));
+  for (const dim of options.by) {
+    if (!(GRID_DIMS as readonly string[]).includes(dim)) {
+      faults.push({ where: "--by", found: JSON.stringify(dim), wanted: `some of ${GRID_DIMS.join(", ")}` });
+    }
+  }
+  if (faults.length > 0) throw new InputError(faults);
+
+  const groups = options.joint ? [sites] : sites.map((site) => [site]);
+  const found = groups.map((group) => {
+    const grid = gridOf(model, group, { ...options, by, faults });
+    return grid;
+  });
+  if (faults.length > 0) throw new InputError(faults);
+  return found;
+}
+
+function gridOf(
+  model: Model,
+  group: readonly { readonly asked: string; readonly site: SiteName; readonly layer: number | undefined }[],
+  options: Omit<GridOptions, "by"> & { readonly by: readonly GridDim[]; readonly faults: Fault[] },
+): Grid {
+  const { by, choose = {}, ungroup = false, positions, faults } = options;
+  const name = group.map(({ site }) => site).join("+");
+  const members = group.map(({ site }) => ({ site: (ungroup && UNGROUPED[site]) || site }));
+  const dims = by.map((dim) =>
+    dim === "head" && members.every(({ site }) => hasKvHeads(site)) ? "kv_head" : dim,
+  );
+
+  const layers = group[0]?.layer;
+  const sizes: Record<GridDim, number | undefined> = {
+    layer: model.architecture.layers.length,
+    pos: positions,
+    dst: positions,
+    src: positions,
+    head: model.architecture.heads,
+    kv_head: model.architecture.kvHeads,
+    neuron: model.architecture.dMlp,
+  };
+  for (const dim of dims) {
+    const lacking = members.filter(({ site }) => dim !== "layer" && axisFor(site, dim) === undefined);
+    if (lacking.length > 0) {
+      faults.push({
+        where: "--by",
+        found: `${dim} for ${lacking.map(({ site }) => site).join(", ")}`,
+        wanted: `dims of the site: layer, ${[...new Set(lacking.flatMap(({ site }) => dimsOf(site)))].join(", ")}`,
+      });
+    }
+    if (sizes[dim] === undefined) {
+      faults.push({
+        where: "--by",
+        found: `${dim} over prompts of different lengths`,
+        wanted: "prompts with the same number of tokens",
+        fix: "Leave the position out of --by, or use prompts of one length.",
+      });
+    }
+  }
+  const labels = dims.map((dim) => {
+    const all = Array.from({ length: sizes[dim] ?? 0 }, (_, index) => index);
+    if (dim === "layer" && layers !== undefined) return [layers];
+    const chosen = choose[dim] ?? (dim === "kv_head" ? choose.head : undefined);
+    const outside = chosen?.filter((label) => !(label in all)) ?? [];
+    if (outside.length > 0 && sizes[dim] !== undefined) {
+      faults.push({ where: `--${dim}`, found: outside.join(", "), wanted: `0 to ${(sizes[dim] ?? 1) - 1}` });
+    }
+    return chosen ?? all;
+  });
+
+  return {
+    name,
+    dims,
+    labels,
+    size: sizeOf(labels.map((list) => list.length)),
+    sites: members.map(({ site }) => ({
+      site,
+      where(cell) {
+        const where: { [A in Axis]?: readonly number[] } = {};
+        // What is not told apart by a dim can still be restricted to the chosen labels.
+        for (const dim of GRID_DIMS) {
+          const axis = dim === "layer" ? undefined : axisFor(site, dim);
+          const label = cell[dim];
+          if (axis === undefined) continue;
+          if (label !== undefined) where[axis] = [label];
+          else if (choose[dim] !== undefined) where[axis] ??= choose[dim];
+        }
+        return where;
+      },
+    })),
+  };
+}
+
+const hasKvHeads = (site: SiteName): boolean => siteDims(site).includes("kv_head");
+
+/** The site's axis that a dim of the grid runs along. */
+function axisFor(site: SiteName, dim: Exclude<GridDim, "layer">): Axis | undefined {
+  const axes = siteDims(site);
+  if (dim === "pos") return (["pos", "dst", "src"] as const).find((axis) => axes.includes(axis));
+  return axes.includes(dim) ? dim : undefined;
+}
+
+function dimsOf(site: SiteName): GridDim[] {
+  return (["pos", "head", "kv_head", "neuron", "dst", "src"] as const).filter(
+    (dim) => axisFor(site, dim) !== undefined,
+  );
+}
+
+/** The labels of a cell, from its index in row-major order. */
+export function cellAt({ dims, labels }: Grid, index: number): Partial<Record<GridDim, number>> {
+  const cell: Partial<Record<GridDim, number>> = {};
+  let rest = index;
+  for (let axis = dims.length - 1; axis >= 0; axis--) {
+    const along = labels[axis] ?? [];
+    const dim = dims[axis];
+    if (dim !== undefined) cell[dim] = along[rest % along.length] ?? 0;
+    rest = Math.floor(rest / along.length);
+  }
+  return cell;
+}

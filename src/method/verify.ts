@@ -1,0 +1,52 @@
+/** @file The check beside the sweep: random cells computed again by whole forward passes. */
+
+import type { Model } from "../model/model.ts";
+import type { Edit } from "../run/edit.ts";
+import { forward } from "../run/forward.ts";
+import type { Reading } from "../run/read.ts";
+import { readRows } from "../run/read.ts";
+import type { SweepInput, Variant } from "../run/sweep.ts";
+
+/** A sweep's variant evaluated the plain way: the runs it takes values from whole, then itself whole. */
+export async function plainReading<T>(
+  model: Model,
+  input: Pick<SweepInput, "runs">,
+  { variant, use }: { readonly variant: Variant; readonly use: (reading: Reading) => T },
+): Promise<T> {
+  const sources = [
+    ...new Set(variant.edits.flatMap(({ value }) => (value.kind === "run" ? [value.run] : []))),
+  ];
+  const capture = [
+    ...new Map(
+      variant.edits.map(({ site, layer }) => [`${layer}.${site}`, { site, layers: [layer] }]),
+    ).values(),
+  ];
+  const { caches } = await forward(
+    model,
+    sources.map((run) => input.runs[run]?.ids ?? []),
+    { capture },
+  );
+  const edits = variant.edits.map(
+    (edit): Edit =>
+      edit.value.kind === "run"
+        ? { ...edit, value: { kind: "run", run: sources.indexOf(edit.value.run) } }
+        : edit,
+  );
+  const base = input.runs[variant.run];
+  const { residuals } = await forward(model, [base?.ids ?? []], { edits: [edits], runs: caches });
+  const width = model.architecture.dModel;
+  const read = base?.read ?? [];
+  const residual = model.backend.allocate(read.length * width);
+  for (const [index, { position }] of read.entries()) {
+    residual.set(residuals[0]?.subarray(position * width, (position + 1) * width) ?? [], index * width);
+  }
+  let result: { readonly value: T } | undefined;
+  await readRows(model, [{ residual }], {
+    reads: () => read,
+    onReading: (_, reading) => {
+      result = { value: use(reading) };
+    },
+  });
+  if (result === undefined) throw new Error("nothing was read");
+  return result.value;
+}

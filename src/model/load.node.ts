@@ -1,0 +1,188 @@
+/** @file Opening a model by name: a GGUF file, a directory, a hub repository, or one that ships with crosspatch. */
+
+import { readFile, stat } from "node:fs/promises";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import type { Backend } from "../backend/backend.ts";
+import type { Device } from "../backend/ort/node.node.ts";
+import { nodeBackend } from "../backend/ort/node.node.ts";
+import { inputError } from "../core/errors.ts";
+import type { Definition } from "./architecture.ts";
+import { define } from "./families/registry.ts";
+import type { DownloadProgress } from "./hub/download.node.ts";
+import { download } from "./hub/download.node.ts";
+import type { Model } from "./model.ts";
+import { makeModel } from "./model.ts";
+import type { Pair } from "./pair.ts";
+import { preparePairs } from "./pair.ts";
+import type { PairSpec } from "./pair-spec.ts";
+import { weightStore } from "./store.ts";
+import { fromGguf } from "./tokenizer/from-gguf.ts";
+import { fromTokenizerJson } from "./tokenizer/from-tokenizer-json.ts";
+import type { Tokenizer } from "./tokenizer/tokenizer.ts";
+import { openGgufFile } from "./weights/gguf.node.ts";
+import { openSafetensorsDirectory } from "./weights/safetensors.node.ts";
+import type { WeightSource } from "./weights/source.ts";
+
+/** Models in the package's `models/` folder, which need no download. */
+export const EMBEDDED = ["toy"] as const;
+
+export interface LoadOptions {
+  /** Where programs run; `cpu` if absent. Ignored where `backend` is given. */
+  readonly device?: Device | undefined;
+  /** Threads inside one operation; the engine's own choice if absent. */
+  readonly threads?: number | undefined;
+  /** Another engine, e.g. the float64 reference. */
+  readonly backend?: Backend | undefined;
+  /** Bytes of decoded weights to keep; layers beyond it are read again when needed. All if absent. */
+  readonly weightBytes?: number | undefined;
+  readonly onDownload?: ((progress: DownloadProgress) => void) | undefined;
+}
+
+/** A model opened by {@link load}. */
+export interface LoadedModel extends Model {
+  /** Seconds from the call of `load` until the model could be used. */
+  readonly loadSeconds: number;
+  /**
+   * Tokenises and checks one pair of prompts; every text is taken exactly as typed (leading spaces count).
+   * @throws InputError with all faults: prompts of different length, answers that cannot be told apart, …
+   */
+  pair(spec: PairSpec): Pair;
+  /** As {@link LoadedModel.pair}, for many; warnings are returned beside the pairs. */
+  pairs(specs: readonly PairSpec[]): ReturnType<typeof preparePairs>;
+}
+
+interface Opened {
+  readonly definition: Definition;
+  readonly weights: WeightSource;
+  readonly tokenizer: Tokenizer;
+  readonly revision?: string;
+}
+
+/** Largest JSON file read beside weights: the largest tokenizer.json known has 33 MB. */
+const MAX_JSON_BYTES = 128 * 2 ** 20;
+
+/**
+ * Opens a model: reads headers, configuration and tokenizer; weights are decoded when they are first used.
+ *
+ * @param name a `.gguf` file; a directory with `config.json`, `*.safetensors` and `tokenizer.json`;
+ *   `hf:owner/name[@revision]`, downloaded once; or an embedded model's name ({@link EMBEDDED}).
+ * @throws InputError with every unknown configuration key and every missing, extra or misshaped tensor.
+ */
+export async function load(name: string, options: LoadOptions = {}): Promise<LoadedModel> {
+  const started = performance.now();
+  const backend =
+    options.backend ??
+    nodeBackend({
+      ...(options.device && { device: options.device }),
+      ...(options.threads && { threads: options.threads }),
+    });
+  const opened = await open(name, options);
+  const { definition, tokenizer } = opened;
+  const model = makeModel({
+    definition,
+    tokenizer,
+    backend,
+    weights: weightStore(
+      definition,
+      opened.weights,
+      options.weightBytes === undefined ? {} : { keepBytes: options.weightBytes },
+    ),
+    source: {
+      name,
+      ...(opened.revision === undefined ? {} : { revision: opened.revision }),
+      dtype: storedTypes(opened.weights),
+      hash: () => opened.weights.hash(),
+    },
+  });
+  const pairs: LoadedModel["pairs"] = (specs) => preparePairs(specs, tokenizer);
+  return {
+    ...model,
+    pairs,
+    pair: (spec) => pairs([spec]).pairs[0] as Pair,
+    loadSeconds: (performance.now() - started) / 1000,
+  };
+}
+
+async function open(name: string, options: LoadOptions): Promise<Opened> {
+  if (name.startsWith("hf:")) {
+    const [repository = "", revision] = name.slice("hf:".length).split("@");
+    const directory = await download(repository, {
+      ...(revision === undefined ? {} : { revision }),
+      ...(options.onDownload === undefined ? {} : { onProgress: options.onDownload }),
+    });
+    return { ...(await openDirectory(directory)), revision: directory.split(/[\\/]/).at(-1) ?? "" };
+  }
+  const found = await stat(name).catch(() => undefined);
+  if (found?.isDirectory()) return openDirectory(name);
+  if (found?.isFile() && name.toLowerCase().endsWith(".gguf")) return openGguf(name);
+  if (found === undefined && (EMBEDDED as readonly string[]).includes(name)) {
+    return openDirectory(fileURLToPath(new URL(`../../models/${name}`, import.meta.url)));
+  }
+  throw inputError(
+    "model",
+    found === undefined ? `${JSON.stringify(name)}, which does not exist` : JSON.stringify(name),
+    `a .gguf file, a directory with config.json and safetensors, hf:owner/name, or ${EMBEDDED.join(", ")}`,
+  );
+}
+
+async function openGguf(path: string): Promise<Opened> {
+  const file = await openGgufFile(path);
+  try {
+    return { definition: define(file.config), weights: file, tokenizer: fromGguf(file.metadata) };
+  } catch (error) {
+    await file.close();
+    throw error;
+  }
+}
+
+async function openDirectory(directory: string): Promise<Opened> {
+  const definition = define(await readJson(directory, "config.json"));
+  const tokenizerJson = await readJson(directory, "tokenizer.json");
+  const [config, chatTemplate] = await Promise.all([
+    readJson(directory, "tokenizer_config.json", true),
+    readText(join(directory, "chat_template.jinja")),
+  ]);
+  const generation = await readJson(directory, "generation_config.json", true);
+  const tokenizer = fromTokenizerJson(tokenizerJson, config, {
+    eosIds: eosIds(generation),
+    ...(chatTemplate === undefined ? {} : { chatTemplate }),
+  });
+  return { definition, tokenizer, weights: await openSafetensorsDirectory(directory) };
+}
+
+function eosIds(generation: unknown): number[] {
+  const listed = (generation as { readonly eos_token_id?: unknown } | undefined)?.eos_token_id;
+  return [listed].flat().filter((id): id is number => Number.isInteger(id));
+}
+
+async function readText(path: string): Promise<string | undefined> {
+  const found = await stat(path).catch(() => undefined);
+  if (found === undefined) return undefined;
+  if (found.size > MAX_JSON_BYTES) throw inputError(path, `${found.size} bytes`, `at most ${MAX_JSON_BYTES}`);
+  return readFile(path, "utf8");
+}
+
+async function readJson(directory: string, file: string, optional?: true): Promise<unknown> {
+  const path = join(directory, file);
+  const text = await readText(path);
+  if (text === undefined) {
+    if (optional) return undefined;
+    throw inputError(directory, `no ${file}`, "config.json, tokenizer.json and safetensors in one directory");
+  }
+  try {
+    return JSON.parse(text);
+  } catch (error) {
+    throw inputError(path, (error as Error).message, "JSON");
+  }
+}
+
+/** Stored element types and how many tensors have each, e.g. `Q4_1 ×210, F32 ×61`. */
+function storedTypes({ tensors }: WeightSource): string {
+  const counts = new Map<string, number>();
+  for (const { dtype } of tensors.values()) counts.set(dtype, (counts.get(dtype) ?? 0) + 1);
+  return [...counts]
+    .sort((a, b) => b[1] - a[1])
+    .map(([dtype, count]) => `${dtype} ×${count}`)
+    .join(", ");
+}

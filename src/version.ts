@@ -1,0 +1,2 @@
+/** @file The version that results record; a test holds it against package.json. */
+export const VERSION = "0.1.0";
