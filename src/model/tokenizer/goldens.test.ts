@@ -6,7 +6,7 @@ import { fileURLToPath } from "node:url";
 import { gguf } from "@huggingface/gguf";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { fromGguf, type GgufMetadata } from "./from-gguf.ts";
+import { fromGguf } from "./from-gguf.ts";
 import { fromTokenizerJson } from "./from-tokenizer-json.ts";
 
 const root = fileURLToPath(new URL("../../../", import.meta.url));
@@ -56,7 +56,17 @@ test("a chat template renders as Hugging Face renders it", () => {
 });
 
 describe("components, each by itself", () => {
-  const components = read("components.json");
+  interface Component<Example> {
+    readonly config: object;
+    readonly cases: readonly Example[];
+  }
+  const components: {
+    readonly pre_tokenizers: readonly Component<[text: string, pieces: string[]]>[];
+    readonly normalizers: readonly Component<[text: string, normalized: string]>[];
+    readonly decoders: readonly Component<[tokens: string[], text: string]>[];
+  } = read("components.json");
+  const named = <Example>(list: readonly Component<Example>[]) =>
+    list.map((component) => ({ ...component, name: JSON.stringify(component.config) }));
   const unknown = "<unk>";
 
   /** A tokenizer that looks whole words up: its tokens are what the component made of the text. */
@@ -65,59 +75,44 @@ describe("components, each by itself", () => {
     return fromTokenizerJson({ model: { type: "WordLevel", vocab, unk_token: unknown }, ...part });
   }
 
-  test.each(
-    components.pre_tokenizers.map((entry: { config: object }) => [JSON.stringify(entry.config), entry]),
-  )("pre-tokenizer %s", (_, entry) => {
-    const { config, cases } = entry as { config: object; cases: [string, string[]][] };
-    const tokenizer = lookUp(
-      { pre_tokenizer: config },
-      cases.flatMap(([, pieces]) => pieces),
-    );
-    expect(cases.map(([text]) => tokenizer.pieces(tokenizer.encode(text)))).toEqual(
-      cases.map(([, pieces]) => pieces),
-    );
+  test.each(named(components.pre_tokenizers))("pre-tokenizer $name", ({ config, cases }) => {
+    const words = cases.flatMap(([, pieces]) => pieces);
+    const tokenizer = lookUp({ pre_tokenizer: config }, words);
+    const found = cases.map(([text]) => [text, tokenizer.pieces(tokenizer.encode(text))]);
+    expect(found).toEqual(cases);
   });
 
-  test.each(components.normalizers.map((entry: { config: object }) => [JSON.stringify(entry.config), entry]))(
-    "normalizer %s",
-    (_, entry) => {
-      const { config, cases } = entry as { config: object; cases: [string, string][] };
-      const tokenizer = lookUp(
-        { normalizer: config },
-        cases.map(([, text]) => text),
-      );
-      const found = cases.map(([text]) => tokenizer.pieces(tokenizer.encode(text)).join(""));
-      expect(found).toEqual(cases.map(([, text]) => text));
-    },
-  );
+  test.each(named(components.normalizers))("normalizer $name", ({ config, cases }) => {
+    const words = cases.map(([, text]) => text);
+    const tokenizer = lookUp({ normalizer: config }, words);
+    const found = cases.map(([text]) => [text, tokenizer.pieces(tokenizer.encode(text)).join("")]);
+    expect(found).toEqual(cases);
+  });
 
-  test.each(components.decoders.map((entry: { config: object }) => [JSON.stringify(entry.config), entry]))(
-    "decoder %s",
-    (_, entry) => {
-      const { config, cases } = entry as { config: object; cases: [string[], string][] };
-      const words = [...new Set([unknown, ...cases.flatMap(([tokens]) => tokens)])];
-      const tokenizer = lookUp({ decoder: config }, words);
-      const found = cases.map(([tokens]) => tokenizer.decode(tokens.map((token) => words.indexOf(token))));
-      expect(found).toEqual(cases.map(([, text]) => text));
-    },
-  );
+  test.each(named(components.decoders))("decoder $name", ({ config, cases }) => {
+    const words = [...new Set([unknown, ...cases.flatMap(([tokens]) => tokens)])];
+    const tokenizer = lookUp({ decoder: config }, words);
+    const found = cases.map(([tokens]) => [
+      tokens,
+      tokenizer.decode(tokens.map((token) => words.indexOf(token))),
+    ]);
+    expect(found).toEqual(cases);
+  });
 });
 
 describe("SentencePiece in a GGUF", () => {
-  const { tables } = read("sentencepiece.json");
+  const { tables }: { tables: { metadata: Record<string, unknown>; cases: Case[] }[] } =
+    read("sentencepiece.json");
 
-  test.each(
-    tables.map((table: { metadata: Record<string, unknown> }) => [
-      table.metadata["tokenizer.ggml.add_space_prefix"],
-      table,
-    ]),
-  )("encodes as SentencePiece does, space prefix: %s", (_, table) => {
-    const { metadata, cases } = table as { metadata: GgufMetadata; cases: Case[] };
-    const tokenizer = fromGguf(metadata);
-    const found = cases.map(({ text }) => ({ text, ids: tokenizer.encode(text, { bos: false }) }));
-    expect(found).toEqual(cases.map(({ text, ids }) => ({ text, ids })));
-    expect(tokenizer.addsBos).toBe(true);
-  });
+  test.each(tables)(
+    "encodes as SentencePiece does (space prefix or none: table %#)",
+    ({ metadata, cases }) => {
+      const tokenizer = fromGguf(metadata);
+      const found = cases.map(({ text }) => ({ text, ids: tokenizer.encode(text, { bos: false }) }));
+      expect(found).toEqual(cases.map(({ text, ids }) => ({ text, ids })));
+      expect(tokenizer.addsBos).toBe(true);
+    },
+  );
 });
 
 const file = "SmolLM2-135M-Instruct.Q4_1.gguf";
@@ -127,7 +122,7 @@ const reason = existsSync(path) ? "" : ` (skipped: no ${file} in CROSSPATCH_MODE
 
 describe.skipIf(reason !== "")(`SmolLM2 from its GGUF${reason}`, () => {
   const table = read("smollm2.json");
-  const tokenizer = gguf(path, { allowLocalFile: true }).then(({ metadata }) => fromGguf(metadata));
+  const tokenizer = gguf(path, { allowLocalFile: true }).then(({ metadata }) => fromGguf({ ...metadata }));
 
   test("encodes and decodes as Hugging Face does", async () => {
     const { encode, decode } = await tokenizer;

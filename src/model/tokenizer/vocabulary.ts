@@ -166,7 +166,7 @@ function readWordLevel(part: Part): Vocabulary | undefined {
   const ids = readIds(part);
   if (options === undefined || ids === undefined) return undefined;
   checkUnknown(part, options.unk_token, ids.idOfToken);
-  // The library's name for it is no name: a model with a vocabulary and no type it knows looks words up.
+  // The library has no class for this type: a model with a vocabulary and a type it does not know looks words up.
   return { model: { ...options, type: "WordLevel", vocab: part.value.vocab }, ...ids };
 }
 
