@@ -130,6 +130,8 @@ def metadata(writer, arch, config):
         writer.add_final_logit_softcapping(config["final_logit_softcapping"])
     if arch in ("gemma2", "gemma3"):
         writer.add_sliding_window(config["sliding_window"])
+    if arch == "gemma3":
+        writer.add_rope_freq_base_swa(config.get("rope_local_base_freq") or rope["sliding_attention"]["rope_theta"])
     if full.get("rope_type") == "linear":
         writer.add_rope_scaling_type(gguf.RopeScalingType.LINEAR)
         writer.add_rope_scaling_factor(full["factor"])

@@ -47,6 +47,8 @@ export const GGML_TYPES: ReadonlyMap<number, TypeSize> = new Map([
   [34, type("TQ1_0", 256, 54)],
   [35, type("TQ2_0", 256, 66)],
   [39, type("MXFP4", 32, 17)],
+  [40, type("NVFP4", 64, 36)],
+  [41, type("Q1_0", 128, 18)],
 ]);
 
 /** A metadata value: 64-bit integers are numbers where a number holds them exactly. */

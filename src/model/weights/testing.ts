@@ -125,7 +125,10 @@ export function buildSafetensors(tensors: readonly TinyTensor[]): Uint8Array {
     header[name] = { dtype: type, shape, data_offsets: [offset, offset + bytes.length] };
     offset += bytes.length;
   }
-  return withHeader(JSON.stringify(header), tensors.map(({ bytes }) => bytes));
+  return withHeader(
+    JSON.stringify(header),
+    tensors.map(({ bytes }) => bytes),
+  );
 }
 
 /** A safetensors file of ASCII header text, well-formed or not, and data. */
