@@ -11,12 +11,11 @@ import { referenceBackend } from "../../src/backend/reference/reference.ts";
 import { random } from "../../src/core/random.ts";
 import { sizeOf, type Tensor, tensor } from "../../src/core/tensor.ts";
 import type { Definition } from "../../src/model/architecture.ts";
-import { define } from "../../src/model/families/registry.ts";
 import { cut, frontier } from "../../src/program/cut.ts";
 import type { AnyNode, Program } from "../../src/program/program.ts";
 import { shapeOf, valueOfSite } from "../../src/program/program.ts";
 import { families } from "../goldens/load.ts";
-import { readConfig } from "./checkpoint.ts";
+import { readDefinition } from "./checkpoint.ts";
 import { blockContext, runProgram, type Values } from "./plain-run.ts";
 
 const LENGTH = 7;
@@ -134,7 +133,7 @@ function distance(found: Tensor, wanted: Tensor): number {
 describe.each(families())("$name", ({ directory }) => {
   let cases: Case[];
   beforeAll(async () => {
-    cases = await casesOf(define(readConfig(directory)), 5);
+    cases = await casesOf(readDefinition(directory), 5);
   });
 
   test("what is given and wanted at random", async () => {

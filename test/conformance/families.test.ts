@@ -8,10 +8,8 @@ import type { Backend } from "../../src/backend/backend.ts";
 import { nodeBackend } from "../../src/backend/ort/node.node.ts";
 import { referenceBackend } from "../../src/backend/reference/reference.ts";
 import type { Tensor } from "../../src/core/tensor.ts";
-import { define } from "../../src/model/families/registry.ts";
-import { weightStore } from "../../src/model/store.ts";
 import { families, golden, golden64, goldenFacts } from "../goldens/load.ts";
-import { readCheckpoint, readConfig } from "./checkpoint.ts";
+import { openCheckpoint } from "./checkpoint.ts";
 import { type PlainRun, plainRun } from "./plain-run.ts";
 
 /** Allowed distance from a golden x: absolute + relative · |x|. */
@@ -33,13 +31,12 @@ afterAll(async () => {
 });
 
 describe.each(families())("$name", ({ name, directory }) => {
-  const definition = define(readConfig(directory));
-  const weights = weightStore(definition, readCheckpoint(directory));
   const single = golden(name);
   const exact = golden64(name);
 
   test.each(backends)("$name", async (backend) => {
     const faults: string[] = [];
+    const { definition, weights } = await openCheckpoint(directory);
     for (const [number, ids] of goldenFacts(name).prompts.entries()) {
       const run = await plainRun({ definition, weights, backend }, ids);
       const prompt = `prompt${number}.`;
@@ -58,6 +55,7 @@ describe.each(families())("$name", ({ name, directory }) => {
         );
       }
     }
+    await weights.close();
     expect(faults).toEqual([]);
   });
 });
