@@ -4,10 +4,11 @@ import type { PatchingOptions } from "./method/activation-patching.ts";
 import * as method from "./method/activation-patching.ts";
 import type { Model } from "./model/model.ts";
 import type { Pair } from "./model/pair.ts";
+import { save } from "./plot/save.node.ts";
 import type { Cell, Label } from "./result/cells.ts";
 import { at } from "./result/cells.ts";
 import type { Dataset } from "./result/result.ts";
-import { save } from "./result/save.node.ts";
+
 
 /** A dataset with what is done to it most often. */
 export interface Result extends Dataset {

@@ -8,9 +8,9 @@
  * activation patching".
  */
 
+import { milliseconds } from "../core/clock.ts";
 import { random } from "../core/random.ts";
 import { sizeOf } from "../core/tensor.ts";
-import type { MetricInput } from "../metric/metric.ts";
 import { evaluateMetric, metrics } from "../metric/metric.ts";
 import type { Averaging, Direction } from "../metric/normalise.ts";
 import { baselineWarnings } from "../metric/normalise.ts";
@@ -94,11 +94,11 @@ export async function activationPatching(
   pairs: readonly Pair[],
   options: PatchingOptions,
 ): Promise<Dataset> {
-  const started = Date.now();
+  const started = milliseconds();
   const setup = prepare(model, pairs, options);
   const found = await evaluate(model, setup, options);
   const checked = await verify(model, setup, { found, options });
-  const seconds = (Date.now() - started) / 1000;
+  const seconds = (milliseconds() - started) / 1000;
   const { metric, direction, ablate } = setup;
   const summary = summarise(
     { pairs, grids: setup.grids, ...found },

@@ -1,8 +1,8 @@
 /** @file Specifications to SVG, without a DOM. */
 import { parse, type Spec as VegaSpec, View } from "vega";
 import { compile, type TopLevelSpec } from "vega-lite";
-import type { Spec } from "./spec.ts";
 import { measureTextWithoutCanvas } from "./text-width.ts";
+import type { Spec } from "./views.ts";
 
 /** What Vega and Vega-Lite find odd about a specification goes here; a figure of ours should give them nothing. */
 export interface DrawOptions {

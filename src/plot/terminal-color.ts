@@ -1,5 +1,5 @@
 /** @file Colours of a terminal: 24 bit, 256 or none. */
-import type { Rgb } from "./palette.ts";
+import { diverging, type Rgb } from "./palette.ts";
 
 export type ColorDepth = "truecolor" | "256" | "none";
 
@@ -9,51 +9,45 @@ export type ColorDepth = "truecolor" | "256" | "none";
  */
 export function colorDepth(
   environment: Readonly<Record<string, string | undefined>>,
-  isTerminal: boolean,
+  options: { readonly isTerminal: boolean },
 ): ColorDepth {
   const { NO_COLOR = "", COLORTERM = "", TERM = "" } = environment;
-  if (NO_COLOR !== "" || !isTerminal || TERM === "dumb") return "none";
+  if (NO_COLOR !== "" || !options.isTerminal || TERM === "dumb") return "none";
   return /truecolor|24bit/i.test(COLORTERM) || TERM.endsWith("-direct") ? "truecolor" : "256";
 }
 
-/** Text on a background, black or white by which is easier to read on it. */
-export function onBackground(text: string, color: Rgb, depth: ColorDepth): string {
+/**
+ * xterm colours from loss over neutral to gain. Chosen by hand: the nearest of the 256 to each colour of the palette
+ * run through grey and teal, so that a stronger effect could look weaker.
+ */
+const xtermScale = [88, 124, 160, 203, 210, 217, 224, 255, 189, 153, 111, 69, 27, 26, 19];
+const FIRST_LIGHT = 3; // steps 3 to 11: black is easier to read than white
+const LAST_LIGHT = 11;
+
+/** Text on the colour of an effect, -1 to 1 of the largest, in black or white by which is easier to read. */
+export function shaded(text: string, share: number, depth: ColorDepth): string {
   if (depth === "none") return text;
-  const ink: Rgb = luminance(color) > 0.4 ? [20, 20, 20] : [255, 255, 255];
-  return `${sequence(48, color, depth)}${sequence(38, ink, depth)}${text}\u001b[0m`;
+  if (depth === "truecolor") {
+    const color = diverging(share);
+    const ink: Rgb = luminance(color) > 0.4 ? [20, 20, 20] : [255, 255, 255];
+    return `\u001b[48;2;${color.join(";")};38;2;${ink.join(";")}m${text}\u001b[0m`;
+  }
+  const step = xtermStep(share);
+  const isLight = step >= FIRST_LIGHT && step <= LAST_LIGHT;
+  return `\u001b[48;5;${xtermScale[step]};38;5;${isLight ? 16 : 231}m${text}\u001b[0m`;
 }
 
-/** Text in a colour. */
-export function inColor(text: string, color: Rgb, depth: ColorDepth): string {
-  return depth === "none" ? text : `${sequence(38, color, depth)}${text}\u001b[0m`;
+/** Text in the colour of an effect. */
+export function inked(text: string, share: number, depth: ColorDepth): string {
+  if (depth === "none") return text;
+  const color =
+    depth === "truecolor" ? `2;${diverging(share).join(";")}` : `5;${xtermScale[xtermStep(share)]}`;
+  return `\u001b[38;${color}m${text}\u001b[0m`;
 }
 
-function sequence(layer: 38 | 48, color: Rgb, depth: Exclude<ColorDepth, "none">): string {
-  return depth === "truecolor"
-    ? `\u001b[${layer};2;${color.join(";")}m`
-    : `\u001b[${layer};5;${nearest256(color)}m`;
-}
-
-const cubeLevels = [0, 95, 135, 175, 215, 255]; // xterm's 6 × 6 × 6 cube, indices 16 to 231
-
-/** The nearest of xterm's 256 colours: its cube or its 24 greys. */
-function nearest256(color: Rgb): number {
-  const steps = color.map((channel) => nearestIndex(cubeLevels, channel));
-  const cube = steps.map((step) => cubeLevels[step] ?? 0);
-  const greys = Array.from({ length: 24 }, (_, index) => 8 + 10 * index);
-  const grey = nearestIndex(greys, (color[0] + color[1] + color[2]) / 3);
-  const distance = (other: readonly number[]): number =>
-    color.reduce((sum, channel, index) => sum + (channel - (other[index] ?? 0)) ** 2, 0);
-  const greyLevel = greys[grey] ?? 0;
-  if (distance([greyLevel, greyLevel, greyLevel]) < distance(cube)) return 232 + grey;
-  return 16 + 36 * (steps[0] ?? 0) + 6 * (steps[1] ?? 0) + (steps[2] ?? 0);
-}
-
-function nearestIndex(levels: readonly number[], value: number): number {
-  return levels.reduce(
-    (best, level, index) => (Math.abs(level - value) < Math.abs((levels[best] ?? 0) - value) ? index : best),
-    0,
-  );
+function xtermStep(share: number): number {
+  const middle = (xtermScale.length - 1) / 2;
+  return middle + Math.round(Math.max(-1, Math.min(1, share)) * middle);
 }
 
 /** Relative luminance, WCAG 2.1. */

@@ -1,8 +1,7 @@
 /** @file One panel as a heat map of a terminal. */
 import { displayWidth, pad, truncate } from "./labels.ts";
-import { diverging } from "./palette.ts";
 import { type Axis, axisText, type Panel, type PanelCell } from "./panels.ts";
-import { type ColorDepth, onBackground } from "./terminal-color.ts";
+import { type ColorDepth, shaded } from "./terminal-color.ts";
 
 const NUMBER_WIDTH = 6; // sign, three digits and the point, a space
 const MAX_ROW_LABEL = 18;
@@ -74,7 +73,7 @@ function drawCell(
       : style === "tenths"
         ? tenths(share)
         : "";
-  return onBackground(`${pad(text, cellWidth - 1, "left")} `, diverging(share), color);
+  return shaded(`${pad(text, cellWidth - 1, "left")} `, share, color);
 }
 
 /** A number in at most five characters: `+11.6`, `-0.03`, `0` where it rounds to that, `·` for an exact zero. */

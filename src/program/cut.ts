@@ -6,7 +6,7 @@
  */
 
 import type { AnyNode, Input, Program, Value } from "./program.ts";
-import { shapeOf, valueOf } from "./program.ts";
+import { shapeOf, valueOfSite } from "./program.ts";
 import { simplify } from "./simplify.ts";
 
 /** What a cut takes and returns, as site names. */
@@ -22,12 +22,12 @@ export interface CutOptions {
 export function cut(program: Program, { given, want }: CutOptions): Program {
   const taken = new Map<Value, string>();
   for (const site of given) {
-    const value = valueOf(program, site);
+    const value = valueOfSite(program, site);
     if (!taken.has(value)) taken.set(value, site);
   }
   const maker = new Map<Value, AnyNode>(program.nodes.map((node) => [node.out, node]));
   const needed = reach(
-    want.map((site) => valueOf(program, site)),
+    want.map((site) => valueOfSite(program, site)),
     (value) => (taken.has(value) ? [] : (maker.get(value)?.args ?? [])),
   );
 
@@ -55,7 +55,7 @@ export function cut(program: Program, { given, want }: CutOptions): Program {
 
 /** Everything that changes when one of the sites is edited, the sites' own values included. */
 export function downstream(program: Program, sites: readonly string[]): ReadonlySet<Value> {
-  const changed = new Set(sites.map((site) => valueOf(program, site)));
+  const changed = new Set(sites.map((site) => valueOfSite(program, site)));
   for (const node of program.nodes) {
     if (node.args.some((arg) => changed.has(arg))) changed.add(node.out);
   }
@@ -69,16 +69,16 @@ export function downstream(program: Program, sites: readonly string[]): Readonly
  */
 export function frontier(program: Program, edited: readonly string[], want: readonly string[]): string[] {
   const changed = downstream(program, edited);
-  const editedValues = new Set(edited.map((site) => valueOf(program, site)));
+  const editedValues = new Set(edited.map((site) => valueOfSite(program, site)));
   const siteOf = new Map<Value, string>();
   for (const [site, value] of program.sites) if (!siteOf.has(value)) siteOf.set(value, site);
-  for (const site of edited) siteOf.set(valueOf(program, site), site);
+  for (const site of edited) siteOf.set(valueOfSite(program, site), site);
 
   const maker = new Map<Value, AnyNode>(program.nodes.map((node) => [node.out, node]));
   const stops = (value: Value): boolean =>
     editedValues.has(value) || (!changed.has(value) && siteOf.has(value));
   const needed = reach(
-    want.map((site) => valueOf(program, site)),
+    want.map((site) => valueOfSite(program, site)),
     (value) => (stops(value) ? [] : (maker.get(value)?.args ?? [])),
   );
   return [...needed].filter(stops).map((value) => siteOf.get(value) ?? value);

@@ -57,7 +57,7 @@ export interface Program {
 }
 
 /** The value of a site; an unknown name is a defect of the caller (user input is checked against the model's sites). */
-export function valueOf(program: Program, site: string): Value {
+export function valueOfSite(program: Program, site: string): Value {
   const value = program.sites.get(site);
   if (value === undefined) {
     throw new Error(`no site ${site}; this program has ${[...program.sites.keys()].join(", ")}`);

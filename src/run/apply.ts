@@ -15,8 +15,8 @@ import { axisSize, SITES } from "./site.ts";
 /** A site's value for a whole sequence, as edits take from it. */
 export interface SourceValue {
   readonly data: ArrayLike<number>;
-  /** Positions of the sequence; 1 if one value serves every position. */
-  readonly length: number;
+  /** Sizes of the site's axes; 1 where one value serves every index. */
+  readonly shape: readonly number[];
 }
 
 /** Finds the value of another run at the edit's site and layer. */
@@ -40,25 +40,18 @@ export function cellsOf(
   const targetSizes = axes.map((axis) =>
     axis === along && along !== "src" ? positions.length : axisSize(axis, architecture, length),
   );
-  const single = source.data.length === 1;
-  const sourceSizes = axes.map((axis) =>
-    isPosition(axis) ? source.length : axisSize(axis, architecture, length),
-  );
-  const [targetStrides, sourceStrides] = [strides(targetSizes), strides(sourceSizes)];
+  const [targetStrides, sourceStrides] = [strides(targetSizes), strides(source.shape)];
 
   const cells = axes.map((axis, index): AxisCells => {
     const wanted = edit.where[axis];
     const chosen = Int32Array.from(wanted ?? range(axisSize(axis, architecture, length)));
     const present =
       axis === along && along !== "src" ? held(chosen, positions) : { target: chosen, source: chosen };
-    const sourceStride =
-      single || (isPosition(axis) && source.length === 1) ? 0 : (sourceStrides[index] ?? 0);
+    const sourceStride = source.shape[index] === 1 ? 0 : (sourceStrides[index] ?? 0);
     return { ...present, targetStride: targetStrides[index] ?? 0, sourceStride };
   });
   return { target, targetOffset: offset, source: source.data, sourceOffset: 0, axes: cells };
 }
-
-const isPosition = (axis: Axis): boolean => axis === "pos" || axis === "dst" || axis === "src";
 
 function strides(sizes: readonly number[]): number[] {
   return sizes.map((_, axis) => sizeOf(sizes.slice(axis + 1)));
@@ -81,11 +74,9 @@ export function sourceOf(edit: Edit, runValue: RunValue): SourceValue {
     case "run":
       return runValue(edit, value.run);
     case "fill":
-      return { data: [value.value], length: 1 };
-    case "given": {
-      const axis = SITES[edit.site].axes.findIndex(isPosition);
-      return { data: value.data, length: value.shape[axis] ?? 1 };
-    }
+      return { data: [value.value], shape: SITES[edit.site].axes.map(() => 1) };
+    case "given":
+      return value;
   }
 }
 

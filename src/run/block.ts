@@ -11,11 +11,12 @@ import type { FloatArray, Tensor } from "../core/tensor.ts";
 import type { LayerKind } from "../model/architecture.ts";
 import type { Model } from "../model/model.ts";
 import type { Weights } from "../model/store.ts";
-import { frontier } from "../program/cut.ts";
+import { downstream, frontier } from "../program/cut.ts";
 import type { Program } from "../program/program.ts";
+import { valueOfSite } from "../program/program.ts";
 import type { Batch, ContextCache, Group } from "./batch.ts";
 import type { SiteName } from "./site.ts";
-import { SITES } from "./site.ts";
+import { keptName, SITE_NAMES, SITES } from "./site.ts";
 
 /** A layer ready to run. */
 export interface Layer {
@@ -56,25 +57,29 @@ export interface BlockRun {
 /** Evaluates a block; returns the wanted sites, after all edits. */
 export async function runBlock(layer: Layer, run: BlockRun): Promise<Map<SiteName, SiteValue>> {
   const { program } = layer;
-  const known = new Map(run.known);
-  const order = Object.keys(SITES) as SiteName[];
-  const edits = [...(run.edits ?? [])].sort((a, b) => order.indexOf(a.site) - order.indexOf(b.site));
+  // Two names of one value must not be known side by side: an edit under one would leave the other stale.
+  const name = (site: SiteName): SiteName => keptName(program, site);
+  const known = new Map([...run.known].map(([site, value]) => [name(site), value] as const));
+  const want = run.want.map(name);
+  const edits = [...(run.edits ?? [])].sort((a, b) => order(a.site) - order(b.site));
   const fresh = new Set<FloatArray>();
 
-  for (const edit of edits) {
-    await compute(layer, run, { known, fresh, want: stopsFor(program, edit.site, run.want) });
-    const value = owned(known.get(edit.site), fresh);
-    known.set(edit.site, value);
-    edit.apply(value);
-    // What was computed from the value before the edit is stale: only what comes before it stays known.
+  for (const { site: named, apply } of edits) {
+    const edited = name(named);
+    await compute(layer, run, { known, fresh, want: stopsFor(program, edited, want) });
+    const value = owned(known.get(edited), fresh);
+    known.set(edited, value);
+    apply(value);
+    // What was computed from the value before the edit is stale.
     for (const site of known.keys()) {
-      if (order.indexOf(site) > order.indexOf(edit.site) && dependsOn(program, site, edit.site))
-        known.delete(site);
+      if (site !== edited && dependsOn(program, site, edited)) known.delete(site);
     }
   }
-  await compute(layer, run, { known, fresh, want: run.want });
-  return new Map(run.want.map((site) => [site, known.get(site) as SiteValue]));
+  await compute(layer, run, { known, fresh, want });
+  return new Map(run.want.map((site) => [site, known.get(name(site)) as SiteValue]));
 }
+
+const order = (site: SiteName): number => SITE_NAMES.indexOf(site);
 
 /** Edits write only to arrays made here: what the caller gave may be shared with other runs. */
 function owned(value: SiteValue | undefined, fresh: Set<FloatArray>): SiteValue {
@@ -106,7 +111,7 @@ function dependsOn(program: Program, site: SiteName, edited: SiteName): boolean 
   const key = `${edited}>${site}`;
   let found = known.get(key);
   if (found === undefined) {
-    found = program.sites.has(site) && !frontier(program, [edited], [site]).includes(site);
+    found = downstream(program, [edited]).has(valueOfSite(program, site));
     known.set(key, found);
   }
   return found;
@@ -119,7 +124,9 @@ const MIXED: readonly SiteName[] = ["rot_q", "rot_k", "v"];
 function stopsFor(program: Program, site: SiteName, want: readonly SiteName[]): SiteName[] {
   if (stage(site) === "attention") return [site, ...MIXED];
   const later = stage(site) === "before" ? MIXED : want.filter((wanted) => stage(wanted) === "after");
-  const stops = frontier(program, [site], later).filter((stop): stop is SiteName => stop in SITES);
+  const stops = frontier(program, [site], later)
+    .filter((stop): stop is SiteName => stop in SITES)
+    .map((stop) => keptName(program, stop));
   return [...new Set([site, ...stops.filter((stop) => stage(stop) === stage(site))])];
 }
 
@@ -139,7 +146,7 @@ async function compute(layer: Layer, run: BlockRun, { known, fresh, want }: Comp
   const before = missing.filter((site) => stage(site) === "before");
 
   const throughAttention = later.some((site) => needsAttention(layer.program, site, known));
-  if (throughAttention && !known.has("z")) attention.push("z" as SiteName);
+  if (throughAttention && !known.has("z")) attention.push("z");
   if (attention.length > 0) {
     const inputs = attentionInputs(layer.program, attention, known);
     before.push(...inputs.filter((site) => !known.has(site) && !before.includes(site)));
@@ -151,7 +158,11 @@ async function compute(layer: Layer, run: BlockRun, { known, fresh, want }: Comp
 }
 
 /** Whether the site can only be computed by way of z. */
-function needsAttention(program: Program, site: SiteName, known: ReadonlyMap<SiteName, SiteValue>): boolean {
+export function needsAttention(
+  program: Program,
+  site: SiteName,
+  known: ReadonlyMap<SiteName, unknown>,
+): boolean {
   if (site === "z") return true;
   const given = [...known.keys()].filter((name) => stage(name) !== "attention");
   return reaches(program, { from: site, to: "z", given });

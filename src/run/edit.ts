@@ -87,6 +87,15 @@ export function positionAxis(site: SiteName): "pos" | "dst" | "src" {
 }
 
 /**
+ * Whether cells of attention with src > dst stay as they are where attention is causal: scores are masked there, and
+ * patterns are 0 in every run, so that only a number from outside can make a difference.
+ */
+function leavesMasked({ site, action, value }: Edit): boolean {
+  if (site === "scores" || action === "scale" || value.kind === "run") return true;
+  return value.kind === "fill" && value.value === 0;
+}
+
+/**
  * Positions of the residual stream that can differ after the block in which the edit is made: those edited, and,
  * where keys or values changed, all that attend to them.
  */
@@ -98,8 +107,7 @@ export function changedPositions(
   const all = Array.from({ length }, (_, position) => position);
   const edited = edit.where[positionAxis(edit.site)] ?? all;
   if (!SITES[edit.site].spreads) {
-    // A cell of the pattern at (dst, src) exists only for dst ≥ src where attention is causal.
-    const firstSource = causal ? Math.min(...(edit.where.src ?? [0])) : 0;
+    const firstSource = causal && leavesMasked(edit) ? Math.min(...(edit.where.src ?? [0])) : 0;
     return [...new Set(edited)].filter((position) => position >= firstSource).sort((a, b) => a - b);
   }
   const first = causal ? Math.min(...edited) : 0;

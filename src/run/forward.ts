@@ -122,10 +122,10 @@ function cached(
   runs: readonly Cache[],
   run: number,
   { site, layer }: { readonly site: SiteName; readonly layer: number },
-): { readonly data: FloatArray; readonly length: number } {
+): Tensor<FloatArray> {
   const cache = runs[run];
   if (cache === undefined) throw new RangeError(`run ${run} of ${runs.length}`);
-  return { data: cache.get(site, layer).data, length: cache.ids.length };
+  return cache.get(site, layer);
 }
 
 const length = (sequences: readonly (readonly number[])[], index: number): number =>

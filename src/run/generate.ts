@@ -129,7 +129,7 @@ async function step(model: Model, { ids, done, past, options, prompt }: Step): P
           runValue(edit, run) {
             const cache = options.runs?.[run];
             if (cache === undefined) throw new RangeError(`run ${run} of ${options.runs?.length ?? 0}`);
-            return { data: cache.get(edit.site, edit.layer).data, length: cache.ids.length };
+            return cache.get(edit.site, edit.layer);
           },
         }),
         want: ["rot_k", "v", "resid_post"],

@@ -89,6 +89,19 @@ export const SITES: Readonly<Record<SiteName, Site>> = {
 
 export const SITE_NAMES: readonly SiteName[] = Object.keys(SITES) as SiteName[];
 
+const keptNames = new WeakMap<Program, ReadonlyMap<SiteName, SiteName>>();
+
+/** Of all names of a site's value in a block, the last in order of computation: `rot_q` for `q` without rotary embedding. */
+export function keptName(block: Program, site: SiteName): SiteName {
+  let names = keptNames.get(block);
+  if (names === undefined) {
+    const last = new Map(SITE_NAMES.map((name) => [block.sites.get(name), name] as const));
+    names = new Map(SITE_NAMES.map((name) => [name, last.get(block.sites.get(name)) ?? name] as const));
+    keptNames.set(block, names);
+  }
+  return names.get(site) ?? site;
+}
+
 /** TransformerLens' activation names without the `blocks.N.` prefix. */
 const TRANSFORMER_LENS: Readonly<Record<string, SiteName>> = {
   hook_resid_pre: "resid_pre",

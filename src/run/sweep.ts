@@ -9,7 +9,7 @@
  */
 
 import { groupBy } from "../core/group.ts";
-import type { FloatArray } from "../core/tensor.ts";
+import type { FloatArray, Tensor } from "../core/tensor.ts";
 import type { Model } from "../model/model.ts";
 import { range } from "../numeric/cells.ts";
 import { frontier } from "../program/cut.ts";
@@ -17,7 +17,7 @@ import { batchEdits, changesNothing, placeOf, sourceOf } from "./apply.ts";
 import type { Batch, ContextCache, Row } from "./batch.ts";
 import { batchOf, contextCache, groupKey } from "./batch.ts";
 import type { KeysValues, Layer, SiteValue } from "./block.ts";
-import { runBlock } from "./block.ts";
+import { needsAttention, runBlock } from "./block.ts";
 import type { Edit } from "./edit.ts";
 import { changedPositions } from "./edit.ts";
 import type { Readout } from "./ends.ts";
@@ -26,7 +26,7 @@ import { flatIds, flatPositions } from "./forward.ts";
 import type { Reading } from "./read.ts";
 import { readRows } from "./read.ts";
 import type { SiteName } from "./site.ts";
-import { SITE_NAMES, SITES } from "./site.ts";
+import { SITE_NAMES, SITES, siteShape } from "./site.ts";
 
 /** A run of the sweep that is not edited: base of variants, source of values, or both. */
 export interface SweepRun {
@@ -53,9 +53,12 @@ export interface SweepOptions {
   readonly batchTokens?: number;
   /** Bytes for the residual streams of variants under way; more variants are done in several waves. */
   readonly stateBytes?: number;
-  /** Called with each variant's reading, in no particular order; `exact` if no edit of it changed anything. */
+  /**
+   * Called once with each variant's reading, in no particular order; `exact` if its edits cannot have changed
+   * anything at the positions read, and the reading is its run's own.
+   */
   readonly onReading: (index: number, reading: Reading, exact: boolean) => void;
-  /** Called with each run's own reading, before any variant's. */
+  /** Called once with each run's own reading, before any variant's. */
   readonly onRun?: (run: number, reading: Reading) => void;
   /** Work done so far, in variants × layers. */
   readonly onProgress?: (done: number, total: number) => void;
@@ -177,7 +180,8 @@ async function runWave(model: Model, { input, options, contexts, wave, done }: W
     options.onProgress?.(done * layers + wave.length * (index + 1), input.count * layers);
   }
 
-  await readAll(model, { input, options, wave, batch, rowOf, residual, branches });
+  const first = done === 0;
+  await readAll(model, { input, options, wave, first, batch, rowOf, residual, branches });
 }
 
 type Pending = Pick<Branch, "index" | "run" | "edits">;
@@ -232,8 +236,11 @@ function join(
       continue;
     }
     const { length } = rowOfRun(companions, variant.run);
-    const changed = new Set(here.flatMap((edit) => changedPositions(edit, { length, causal })));
-    const positions = Int32Array.from([...changed].sort((a, b) => a - b));
+    const positions = changedBy(here, { length, causal });
+    if (positions.length === 0) {
+      waiting.push({ ...effective, edits: effective.edits.slice(here.length) });
+      continue;
+    }
     const state = new Map<SiteName, FloatArray>();
     for (const site of startSites(layer, first.site)) {
       state.set(site, valueAt(layer, { companions, run: variant.run, site, positions }));
@@ -241,6 +248,12 @@ function join(
     branches.push({ ...effective, positions, length, state });
   }
   return { pending: waiting, branches };
+}
+
+/** Positions that any of the edits changes, ascending. */
+function changedBy(edits: readonly Edit[], options: Parameters<typeof changedPositions>[1]): Int32Array {
+  const changed = new Set(edits.flatMap((edit) => changedPositions(edit, options)));
+  return Int32Array.from(changed).sort();
 }
 
 /** Drops the edits at this layer that leave the companion's values as they are, up to the first that does not. */
@@ -274,7 +287,7 @@ function runValue(
   { model }: Layer,
   companions: Companions,
   { edit, run }: { readonly edit: Edit; readonly run: number },
-): { readonly data: FloatArray; readonly length: number } {
+): Tensor<FloatArray> {
   const { architecture } = model;
   const { batch, rowOf, values } = companions;
   const { length } = rowOfRun(companions, run);
@@ -285,7 +298,7 @@ function runValue(
     row: rowOf.get(run) ?? 0,
     site,
   });
-  return { data: target.subarray(offset, offset + size), length };
+  return { data: target.subarray(offset, offset + size), shape: siteShape(site, architecture, length) };
 }
 
 /** A companion's token-wise value at some positions; a copy. */
@@ -395,7 +408,10 @@ async function advanceBatch(
   });
 }
 
-/** After its first block, whatever attends to a changed position can differ: the suffix, or everything. */
+/**
+ * What the next layer starts from. Whatever attends to a changed position can differ from here on: the suffix, or
+ * everything. Positions that only the next layer's edits change come from the companion.
+ */
 function spread(
   layer: Layer,
   branch: Branch,
@@ -404,13 +420,16 @@ function spread(
   const { causal, dModel } = layer.model.architecture;
   const { length, run } = branch;
   const first = causal ? (branch.positions[0] ?? length) : 0;
-  if (branch.positions.length === length - first) {
-    return { positions: branch.positions, state: new Map([["resid_pre", own]]) };
+  const next = branch.edits.filter((edit) => edit.layer === layer.index + 1);
+  const before = changedBy(next, { length, causal }).filter((position) => position < first);
+  const positions = Int32Array.from([...before, ...range(length - first, first)]);
+  if (branch.positions.length === positions.length) {
+    return { positions, state: new Map([["resid_pre", own]]) };
   }
-  const positions = range(length - first, first);
   const residual = valueAt(layer, { companions, run, site: "resid_post", positions });
   for (const [index, position] of branch.positions.entries()) {
-    residual.set(own.subarray(index * dModel, (index + 1) * dModel), (position - first) * dModel);
+    const to = positions.indexOf(position) * dModel;
+    residual.set(own.subarray(index * dModel, (index + 1) * dModel), to);
   }
   return { positions, state: new Map([["resid_pre", residual]]) };
 }
@@ -472,7 +491,7 @@ async function finish(layer: Layer, branches: readonly Branch[], how: Finish): P
 
   let known: ReadonlyMap<SiteName, SiteValue> = how.known;
   let own: ((row: number) => KeysValues) | undefined;
-  if (!known.has("resid_mid") && known.has("resid_pre") && !known.has("z")) {
+  if (needsAttention(layer.program, "resid_post", known)) {
     const early = rowEdits.map((list) => list.filter(({ site }) => KEY_SIDE.has(site)));
     const kept = [...known.keys()].filter((site) => site !== "rot_k" && site !== "v");
     const found = await runBlock(layer, {
@@ -589,6 +608,8 @@ interface ReadAll {
   readonly input: SweepInput;
   readonly options: SweepOptions;
   readonly wave: readonly number[];
+  /** Whether this is the first wave, in which every run is read. */
+  readonly first: boolean;
   readonly batch: Batch;
   readonly rowOf: ReadonlyMap<number, number>;
   /** Final residual stream of the companions. */
@@ -599,7 +620,7 @@ interface ReadAll {
 /** Reads the companions, then the branches, then gives every variant that never branched its companion's reading. */
 async function readAll(
   model: Model,
-  { input, options, wave, batch, rowOf, residual, branches }: ReadAll,
+  { input, options, wave, first, batch, rowOf, residual, branches }: ReadAll,
 ): Promise<void> {
   const width = model.architecture.dModel;
   const companionRow = (run: number, positions: ArrayLike<number>): FloatArray => {
@@ -615,7 +636,7 @@ async function readAll(
     reads: ({ run }) => input.runs[run]?.read ?? [],
     onReading: ({ run }, reading) => {
       own.set(run, reading);
-      options.onRun?.(run, reading);
+      if (first) options.onRun?.(run, reading);
     },
   });
 
@@ -625,8 +646,9 @@ async function readAll(
     // A position that is read but not held is as in the companion.
     const whole = companionRow(branch.run, positions);
     const held = branch.state.get("resid_post") as FloatArray;
-    for (const [index, position] of branch.positions.entries()) {
-      whole.set(held.subarray(index * width, (index + 1) * width), positions.indexOf(position) * width);
+    for (const [to, position] of positions.entries()) {
+      const from = branch.positions.indexOf(position);
+      if (from >= 0) whole.set(held.subarray(from * width, (from + 1) * width), to * width);
     }
     return { run: branch.run, index: branch.index, residual: whole };
   });

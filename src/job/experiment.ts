@@ -1,0 +1,71 @@
+/** @file Experiments as data: a command, a model and its options, so that a run can be saved, sent and replayed. */
+import { type Fault, InputError } from "../core/errors.ts";
+import type { Json } from "../result/result.ts";
+import { inWords } from "./fields.ts";
+import { type CommandName, fields, type OptionsOf, readOptions } from "./options.ts";
+
+/** `format` of every experiment; the number rises when a reader of the old form would misread the new one. */
+export const EXPERIMENT_FORMAT = "crosspatch.experiment/1";
+
+/** A command with what it is given. */
+export type Experiment = { readonly [C in CommandName]: ExperimentOf<C> }[CommandName];
+export interface ExperimentOf<C extends CommandName> {
+  readonly command: C;
+  readonly model: string;
+  readonly options: OptionsOf[C];
+}
+
+const KEYS = ["format", "command", "model", "options"];
+
+/**
+ * Reads an experiment from parsed JSON. Options have the names they have on a command line, without the dashes.
+ * @param where the file, for messages.
+ * @throws InputError with every fault.
+ */
+export function readExperiment(value: unknown, where: string): Experiment {
+  if (typeof value !== "object" || value === null || Array.isArray(value)) {
+    throw new InputError([
+      { where, found: inWords(value), wanted: `a JSON object with the keys ${KEYS.join(", ")}` },
+    ]);
+  }
+  const { format, command, model, options = {} } = value as Readonly<Record<string, unknown>>;
+  const faults: Fault[] = Object.keys(value)
+    .filter((key) => !KEYS.includes(key))
+    .map((key) => ({
+      where: `${where}, ${key}`,
+      found: "an unknown key",
+      wanted: `only ${KEYS.join(", ")}`,
+    }));
+  const expect = (key: string, found: unknown, wanted: string): void => {
+    faults.push({ where: `${where}, ${key}`, found: inWords(found), wanted });
+  };
+  if (format !== EXPERIMENT_FORMAT) expect("format", format, JSON.stringify(EXPERIMENT_FORMAT));
+  if (typeof model !== "string" || model === "") expect("model", model, "a model's name");
+  const named = isCommand(command) ? command : undefined;
+  if (named === undefined) expect("command", command, `one of ${Object.keys(fields).join(", ")}`);
+  const isObject = typeof options === "object" && options !== null && !Array.isArray(options);
+  if (!isObject) expect("options", options, "an object");
+  if (named !== undefined && isObject) {
+    try {
+      const read = readOptions(named, options as Record<string, unknown>, (name) => `${where}, options.${name}`);
+      if (faults.length === 0) return { command: named, model: String(model), options: read } as Experiment;
+    } catch (error) {
+      if (!(error instanceof InputError)) throw error;
+      faults.push(...error.faults);
+    }
+  }
+  throw new InputError(faults);
+}
+
+function isCommand(value: unknown): value is CommandName {
+  return typeof value === "string" && Object.hasOwn(fields, value);
+}
+
+/** Options that say where results go and how loudly: no part of what is computed. */
+const OUTPUTS: readonly string[] = ["json", "parquet", "html", "svg", "png", "out", "show", "quiet"];
+
+/** An experiment as JSON that {@link readExperiment} reads, without its outputs. */
+export function experimentJson({ command, model, options }: Experiment): Json {
+  const kept = Object.entries(options).filter(([name, value]) => value !== undefined && !OUTPUTS.includes(name));
+  return { format: EXPERIMENT_FORMAT, command, model, options: Object.fromEntries(kept) };
+}

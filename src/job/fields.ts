@@ -1,0 +1,140 @@
+/**
+ * @file Option values as typed on a command line or written in an experiment file: `"layer,pos"` or
+ * `["layer", "pos"]`, `"3,7-9"` or `[3, 7, 8, 9]`, `"4GB"` or `4000000000`. Reading what was read changes nothing.
+ */
+import { z } from "zod";
+import type { Fault } from "../core/errors.ts";
+
+/** The schema of every option of a command, complete by type. An issue's message is the `wanted` of its fault. */
+export type FieldsOf<T> = { readonly [K in keyof T]-?: z.ZodType<NonNullable<T[K]>> };
+
+/** Most labels of one list: the neurons of the widest layer known. */
+const MAX_INDICES = 1 << 20;
+
+export const text: z.ZodType<string> = z.string({ error: "a text" }).min(1, { error: "a text" });
+
+export const flag: z.ZodType<boolean> = z.boolean({ error: "true or false" });
+
+/** One text or several. */
+export const texts: z.ZodType<readonly string[]> = z.preprocess(
+  (value) => (typeof value === "string" ? [value] : value),
+  z.array(text, { error: "a text or a list of texts" }).min(1, { error: "at least one text" }),
+);
+
+/** Names separated by commas. */
+export const names: z.ZodType<readonly string[]> = z.preprocess(
+  (value) => (typeof value === "string" ? value.split(",").map((name) => name.trim()) : value),
+  z
+    .array(z.string().min(1, { error: "names separated by commas" }), { error: "names separated by commas" })
+    .min(1, { error: "at least one name" }),
+);
+
+/** A whole number from `least` to `most`. */
+export function whole(least: number, most: number = Number.MAX_SAFE_INTEGER): z.ZodType<number> {
+  const error =
+    most === Number.MAX_SAFE_INTEGER
+      ? `a whole number, ${least} or more`
+      : `a whole number from ${least} to ${most}`;
+  return z.preprocess(
+    (value) => (typeof value === "string" && /^[+-]?\d+$/.test(value) ? Number(value) : value),
+    z.int({ error }).min(least, { error }).max(most, { error }),
+  );
+}
+
+/** A finite number of at least `least`. */
+export function atLeast(least: number): z.ZodType<number> {
+  const error = `a number, ${least} or more`;
+  return z.preprocess(
+    (value) => (typeof value === "string" && value.trim() !== "" ? Number(value) : value),
+    z.number({ error }).min(least, { error }),
+  );
+}
+
+/** One of some words. */
+export function choice<T extends string>(words: readonly [T, ...T[]]): z.ZodType<T> {
+  return z.enum(words, { error: `one of ${words.join(", ")}` }) as unknown as z.ZodType<T>;
+}
+
+const INDICES = "whole numbers and ranges, each number once, as in 3,7-9";
+
+/** Labels along a dim: whole numbers and ranges, each once. */
+export const indices: z.ZodType<readonly number[]> = z.preprocess(
+  (value) => (typeof value === "string" ? expandRanges(value) : value),
+  z
+    .array(z.int({ error: INDICES }).min(0, { error: INDICES }), { error: INDICES })
+    .min(1, { error: INDICES })
+    .max(MAX_INDICES, { error: `at most ${MAX_INDICES} numbers` })
+    .refine((list) => new Set(list).size === list.length, { error: INDICES }),
+);
+
+/** `3,7-9` as [3, 7, 8, 9]; the text itself where it is nothing of the kind. */
+function expandRanges(list: string): readonly number[] | string {
+  const expanded: number[] = [];
+  for (const part of list.split(",")) {
+    const [, low, high = low] = /^\s*(\d{1,9})(?:\s*-\s*(\d{1,9}))?\s*$/.exec(part) ?? [];
+    const [first, last] = [Number(low), Number(high)];
+    if (low === undefined || last < first || last - first >= MAX_INDICES) return list;
+    for (let index = first; index <= last; index++) expanded.push(index);
+    if (expanded.length > MAX_INDICES) return list;
+  }
+  return expanded;
+}
+
+const BYTES = "a size such as 4GB or 512MiB, at least 1MB";
+const unitBytes: Readonly<Record<string, number>> = {
+  "": 1,
+  KB: 1e3,
+  MB: 1e6,
+  GB: 1e9,
+  TB: 1e12,
+  KIB: 2 ** 10,
+  MIB: 2 ** 20,
+  GIB: 2 ** 30,
+  TIB: 2 ** 40,
+};
+
+/** Bytes, with or without a unit. */
+export const bytes: z.ZodType<number> = z.preprocess(
+  (value) => {
+    if (typeof value !== "string") return value;
+    const [, number, unit = ""] = /^(\d+(?:\.\d+)?)\s*([KMGT]?I?B)?$/.exec(value.trim().toUpperCase()) ?? [];
+    const factor = unitBytes[unit];
+    return number === undefined || factor === undefined ? value : Math.round(Number(number) * factor);
+  },
+  z.int({ error: BYTES }).min(1e6, { error: BYTES }),
+);
+
+/** What is wrong with one option, before it is known how the user gave it. */
+export type OptionFault = Omit<Fault, "where"> & { readonly option: string };
+
+/** Reads every option, and collects what is wrong with any of them, options that do not exist included. */
+export function readFields<T extends object>(
+  fields: FieldsOf<T>,
+  raw: Readonly<Record<string, unknown>>,
+): { readonly options: T; readonly faults: readonly OptionFault[] } {
+  const schemas: Readonly<Record<string, z.ZodType>> = fields;
+  const options: Record<string, unknown> = {};
+  const faults: OptionFault[] = [];
+  for (const [option, value] of Object.entries(raw)) {
+    if (value === undefined) continue;
+    const schema = Object.hasOwn(schemas, option) ? schemas[option] : undefined;
+    if (schema === undefined) {
+      const wanted = `one of ${Object.keys(schemas).join(", ")}`;
+      faults.push({ option, found: "an unknown option", wanted });
+      continue;
+    }
+    const parsed = schema.safeParse(value);
+    if (parsed.success) options[option] = parsed.data;
+    else faults.push({ option, found: inWords(value), wanted: parsed.error.issues[0]?.message ?? "a value" });
+  }
+  return { options: options as T, faults };
+}
+
+/** A value in a few words. */
+export function inWords(value: unknown): string {
+  if (value === undefined) return "nothing";
+  if (value === null) return "null";
+  if (typeof value === "object" && !Array.isArray(value)) return "an object";
+  const json = JSON.stringify(value);
+  return json.length <= 60 ? json : `${json.slice(0, 60)}…`;
+}

@@ -1,0 +1,276 @@
+/** @file The options of each command, as data: the same names on a command line and in an experiment file. */
+import { InputError } from "../core/errors.ts";
+import type { Ablation } from "../method/ablation.ts";
+import type { Averaging, Direction } from "../metric/normalise.ts";
+import { type MetricName, metricNames } from "../metric/plan.ts";
+import { MAX_PAIRS } from "../model/pair-spec.ts";
+import { type TaskName, taskNames } from "../task/registry.ts";
+import {
+  atLeast,
+  bytes,
+  choice,
+  type FieldsOf,
+  flag,
+  indices,
+  names,
+  type OptionFault,
+  readFields,
+  text,
+  texts,
+  whole,
+} from "./fields.ts";
+
+/** Seeds are 32-bit. */
+const MAX_SEED = 2 ** 32 - 1;
+/** More threads than any machine has cores today. */
+const MAX_THREADS = 1024;
+/** Longest continuation: the longest context in common use. */
+const MAX_GENERATED = 131_072;
+/** Most draws of a resample ablation: their mean moves by less than 1 % of the draws' spread. */
+const MAX_DRAWS = 10_000;
+
+/** Where results go; without any of these, the terminal. */
+export interface OutputOptions {
+  /** `-` is standard output. */
+  readonly json?: string;
+  readonly parquet?: string;
+  readonly html?: string;
+  readonly svg?: string;
+  readonly png?: string;
+  /** A directory for the result, its report, its figures and the experiment. */
+  readonly out?: string;
+  /** The terminal as well. */
+  readonly show?: boolean;
+  readonly quiet?: boolean;
+}
+
+/** The machine's part. */
+export interface MachineOptions {
+  readonly device?: string;
+  readonly threads?: number;
+  /** Bytes for decoded weights and the state of a sweep together. */
+  readonly memory?: number;
+}
+
+export interface InfoOptions extends Pick<OutputOptions, "json" | "quiet"> {
+  /** Length of the prompt that shapes and costs are given for. */
+  readonly tokens?: number;
+}
+
+export interface RunOptions extends OutputOptions, MachineOptions {
+  readonly prompt?: string;
+  readonly chat?: boolean;
+  readonly bos?: boolean;
+  readonly top?: number;
+  readonly generate?: number;
+  readonly temperature?: number;
+  readonly "top-k"?: number;
+  readonly seed?: number;
+  /** File of edits. */
+  readonly edit?: string;
+  readonly "edit-on"?: "prefill" | "every-step";
+}
+
+export interface PatchOptions extends OutputOptions, MachineOptions {
+  readonly clean?: string;
+  readonly corrupt?: string;
+  readonly answer?: readonly string[];
+  readonly foil?: readonly string[];
+  /** File of pairs. */
+  readonly pairs?: string;
+  readonly task?: TaskName;
+  readonly n?: number;
+  readonly seed?: number;
+  readonly bos?: boolean;
+  readonly site?: readonly string[];
+  readonly by?: readonly string[];
+  readonly layer?: readonly number[];
+  readonly pos?: readonly number[];
+  readonly head?: readonly number[];
+  readonly "kv-head"?: readonly number[];
+  readonly neuron?: readonly number[];
+  readonly dst?: readonly number[];
+  readonly src?: readonly number[];
+  readonly joint?: boolean;
+  readonly ungroup?: boolean;
+  readonly direction?: Direction;
+  readonly ablate?: Ablation["kind"];
+  readonly mean?: "position" | "all";
+  readonly draws?: number;
+  /** File of reference prompts. */
+  readonly reference?: string;
+  readonly metric?: MetricName;
+  readonly averaging?: Averaging;
+  readonly normalize?: boolean;
+  readonly "per-pair"?: boolean;
+  readonly verify?: number;
+}
+
+/** The options of every command. */
+export interface OptionsOf {
+  readonly info: InfoOptions;
+  readonly run: RunOptions;
+  readonly patch: PatchOptions;
+}
+export type CommandName = keyof OptionsOf;
+
+const outputs: FieldsOf<OutputOptions> = {
+  json: text,
+  parquet: text,
+  html: text,
+  svg: text,
+  png: text,
+  out: text,
+  show: flag,
+  quiet: flag,
+};
+const machine: FieldsOf<MachineOptions> = { device: text, threads: whole(1, MAX_THREADS), memory: bytes };
+
+const info: FieldsOf<InfoOptions> = { json: text, quiet: flag, tokens: whole(1) };
+
+const run: FieldsOf<RunOptions> = {
+  prompt: text,
+  chat: flag,
+  bos: flag,
+  top: whole(1),
+  generate: whole(1, MAX_GENERATED),
+  temperature: atLeast(0),
+  "top-k": whole(1),
+  seed: whole(0, MAX_SEED),
+  edit: text,
+  "edit-on": choice(["prefill", "every-step"]),
+  ...machine,
+  ...outputs,
+};
+
+const patch: FieldsOf<PatchOptions> = {
+  clean: text,
+  corrupt: text,
+  answer: texts,
+  foil: texts,
+  pairs: text,
+  task: choice(taskNames),
+  n: whole(1, MAX_PAIRS),
+  seed: whole(0, MAX_SEED),
+  bos: flag,
+  site: names,
+  by: names,
+  layer: indices,
+  pos: indices,
+  head: indices,
+  "kv-head": indices,
+  neuron: indices,
+  dst: indices,
+  src: indices,
+  joint: flag,
+  ungroup: flag,
+  direction: choice(["denoise", "noise"]),
+  ablate: choice(["source", "zero", "mean", "resample"]),
+  mean: choice(["position", "all"]),
+  draws: whole(1, MAX_DRAWS),
+  reference: text,
+  metric: choice(metricNames),
+  averaging: choice(["ratio-of-means", "mean-of-ratios"]),
+  normalize: flag,
+  "per-pair": flag,
+  verify: whole(0),
+  ...machine,
+  ...outputs,
+};
+
+/** Complete by type. */
+export const fields: { readonly [C in CommandName]: FieldsOf<OptionsOf[C]> } = { info, run, patch };
+
+/** What single options cannot tell: those that need another, or exclude it. */
+const together: { readonly [C in CommandName]: (options: OptionsOf[C]) => readonly OptionFault[] } = {
+  info: () => [],
+  run(options) {
+    const faults = needs(options, [
+      ["temperature", "generate"],
+      ["top-k", "generate"],
+      ["edit-on", "edit"],
+      ["edit-on", "generate"],
+    ]);
+    if (options.prompt === undefined) {
+      faults.push({ option: "prompt", found: "none", wanted: "a text", fix: "Give --prompt TEXT." });
+    }
+    return [...faults, ...showFaults(options)];
+  },
+  patch(options) {
+    const { ablate = "source" } = options;
+    const faults = [...promptFaults(options), ...showFaults(options)];
+    const onlyFor = (option: "mean" | "draws" | "reference", kinds: readonly Ablation["kind"][]): void => {
+      if (options[option] === undefined || kinds.includes(ablate)) return;
+      const wanted = kinds.map((kind) => `--ablate ${kind}`).join(" or ");
+      faults.push({ option, found: `--ablate ${ablate}`, wanted: `${wanted} with it` });
+    };
+    onlyFor("mean", ["mean"]);
+    onlyFor("draws", ["resample"]);
+    onlyFor("reference", ["mean", "resample"]);
+    return faults;
+  },
+};
+
+function needs<T extends object>(options: T, pairs: readonly (readonly [keyof T & string, keyof T & string])[]) {
+  return pairs
+    .filter(([option, other]) => options[option] !== undefined && options[other] === undefined)
+    .map(([option, other]): OptionFault => ({
+      option,
+      found: `no --${other}`,
+      wanted: `--${other} with it`,
+    }));
+}
+
+function showFaults({ json, show }: OutputOptions): OptionFault[] {
+  if (json !== "-" || show !== true) return [];
+  return [{ option: "show", found: "--json -", wanted: "standard output for one of them" }];
+}
+
+/** Prompts come from exactly one place. */
+function promptFaults(options: PatchOptions): OptionFault[] {
+  const { clean, corrupt, pairs, task } = options;
+  const typed = [clean, corrupt, options.answer, options.foil].some((value) => value !== undefined);
+  const given = [
+    ...(typed ? ["--clean and --corrupt"] : []),
+    ...(pairs === undefined ? [] : ["--pairs"]),
+    ...(task === undefined ? [] : ["--task"]),
+  ];
+  const faults: OptionFault[] = [];
+  if (given.length !== 1) {
+    faults.push({
+      option: pairs === undefined ? (task === undefined ? "clean" : "task") : "pairs",
+      found: given.length === 0 ? "no prompts" : given.join(", "),
+      wanted: "prompts from one of --clean and --corrupt, --pairs FILE, --task NAME",
+    });
+  } else if (typed) {
+    for (const option of ["clean", "corrupt"] as const) {
+      if (options[option] === undefined) faults.push({ option, found: "none", wanted: "a prompt" });
+    }
+  }
+  if (options.n !== undefined && task === undefined) {
+    faults.push({ option: "n", found: "no --task", wanted: "--task with it" });
+  }
+  return faults;
+}
+
+/**
+ * Reads the options of a command.
+ * @param whereOf how the user gave an option, e.g. `by` → `--by`
+ * @throws InputError with every fault of every option.
+ */
+export function readOptions<C extends CommandName>(
+  command: C,
+  raw: Readonly<Record<string, unknown>>,
+  whereOf: (option: string) => string,
+): OptionsOf[C] {
+  const { options, faults } = readFields<OptionsOf[C]>(fields[command], raw);
+  // An option that could not be read still counts as given.
+  const seen = new Set(faults.map(({ option }) => option));
+  const unread = Object.fromEntries(Object.entries(raw).filter(([option]) => seen.has(option)));
+  const others = together[command]({ ...unread, ...options }).filter(({ option }) => !seen.has(option));
+  const all = [...faults, ...others];
+  if (all.length > 0) {
+    throw new InputError(all.map(({ option, ...fault }) => ({ where: whereOf(option), ...fault })));
+  }
+  return options;
+}

@@ -1,0 +1,147 @@
+/** @file Tables of cells: bars over one dim, the strongest cells, the most probable tokens. */
+import type { Cell, StrongCell } from "../result/cells.ts";
+import type { Dataset } from "../result/result.ts";
+import { dimWord, formatNumber, formatSigned } from "../result/words.ts";
+import { displayWidth, labelText, namedLabels, pad, truncate, visible } from "./labels.ts";
+import { axisText, type Panel } from "./panels.ts";
+import { type Column, table } from "./table.ts";
+import { type ColorDepth, inked } from "./terminal-color.ts";
+
+/** The terminal that is written for. */
+export interface Screen {
+  readonly columns: number;
+  readonly color: ColorDepth;
+}
+
+/** Rows of a table over one dim; the strongest are kept. */
+export const MAX_ROWS = 40;
+const BAR_HALF = 10; // columns of a bar on either side of zero
+
+/** One line per label of a single dim: value, effect, interval and a bar. */
+export function barTable(panel: Panel, screen: Screen): string[] {
+  const isList =
+    panel.x.labels.some(({ label }) => typeof label === "string") || panel.cells.length > MAX_ROWS;
+  const shown = isList
+    ? [...panel.cells].sort((a, b) => Math.abs(b.effect) - Math.abs(a.effect)).slice(0, MAX_ROWS)
+    : panel.cells;
+  const columns = cellColumns(shown);
+  const lines = table(
+    [{ title: panel.x.title }, ...columns.map(({ title }): Column => ({ title, align: "right" }))],
+    shown.map((cell) => [axisText(panel.x, cell.x), ...columns.map(({ text }) => text(cell))]),
+  );
+  const most = shown.reduce((limit, cell) => Math.max(limit, Math.abs(cell.effect)), 0);
+  const drawn = withBars(lines, screen, (index) => {
+    const cell = shown[index];
+    return cell === undefined || most === 0 ? undefined : bar(cell.effect / most, screen.color);
+  });
+  return panel.cells.length > shown.length
+    ? [...drawn, `… and ${panel.cells.length - shown.length} weaker`]
+    : drawn;
+}
+
+/** Adds a bar to each row under the titles, where all of them fit. */
+function withBars(
+  lines: readonly string[],
+  { columns }: Screen,
+  draw: (index: number) => string | undefined,
+): string[] {
+  const width = Math.max(...lines.map(displayWidth));
+  if (width + 3 + 2 * BAR_HALF > columns) return lines.map((line) => truncate(line, columns));
+  return lines.map((line, index) => {
+    const drawn = index === 0 ? undefined : draw(index - 1);
+    return drawn === undefined ? line : `${pad(line, width)}  ${drawn}`;
+  });
+}
+
+function bar(share: number, color: ColorDepth): string {
+  const length = Math.round(Math.abs(share) * BAR_HALF);
+  const block = inked("█".repeat(length), share < 0 ? -0.7 : 0.6, color);
+  const space = " ".repeat(BAR_HALF - length);
+  return share < 0 ? `${space}${block}│` : `${" ".repeat(BAR_HALF)}│${block}`;
+}
+
+type Shown = Cell & { readonly effect: number };
+
+/** The columns for what is known of the cells; those that no cell fills are left out. */
+function cellColumns(cells: readonly Shown[]): { title: string; text: (cell: Shown) => string }[] {
+  const has = (key: keyof Cell) => cells.some((cell) => cell[key] !== undefined);
+  const isEffect = cells.every((cell) => cell.value === cell.effect);
+  const optional = (key: "normalized" | "exact") => (cell: Shown) => {
+    const value = cell[key];
+    return value === undefined ? "" : formatNumber(value);
+  };
+  return [
+    ...(isEffect ? [] : [{ title: "value", text: (cell: Shown) => formatNumber(cell.value) }]),
+    { title: "effect", text: (cell: Shown) => formatSigned(cell.effect) },
+    ...(has("normalized") ? [{ title: "normalised", text: optional("normalized") }] : []),
+    ...(has("exact") ? [{ title: "exact", text: optional("exact") }] : []),
+    ...(has("ciLow") ? [{ title: "95 % interval of the value", text: intervalText }] : []),
+  ];
+}
+
+/** `-1.81 to -0.77`, or nothing where a cell has no interval. */
+export function intervalText({ ciLow, ciHigh }: Cell): string {
+  return ciLow === undefined || ciHigh === undefined
+    ? ""
+    : `${formatNumber(ciLow)} to ${formatNumber(ciHigh)}`;
+}
+
+/** Titles and texts of a table of the strongest cells, for terminals and pages. */
+export function strongestRows(
+  dataset: Dataset,
+  cells: readonly StrongCell[],
+): { titles: Column[]; rows: string[][] } {
+  const dims = [...new Set(cells.flatMap(({ labels }) => Object.keys(labels)))];
+  const names = new Map(
+    dims.map((dim) => [dim, new Map(namedLabels(dataset, dim).map((named) => [named.label, named]))]),
+  );
+  const place = (dim: string, cell: StrongCell): string => {
+    const label = cell.labels[dim];
+    const named = label === undefined ? undefined : names.get(dim)?.get(label);
+    return named === undefined ? "" : labelText(named);
+  };
+  const columns = cellColumns(cells);
+  return {
+    titles: [
+      { title: "site" },
+      ...dims.map((dim): Column => ({ title: dimWord(dim) })),
+      ...columns.map(({ title }): Column => ({ title, align: "right" })),
+    ],
+    rows: cells.map((cell) => [
+      cell.site,
+      ...dims.map((dim) => place(dim, cell)),
+      ...columns.map(({ text }) => text(cell)),
+    ]),
+  };
+}
+
+/** The most probable next tokens, as `run` writes them: rank, token, id, logit, log-probability, probability. */
+export function topTokens(dataset: Dataset, screen: Screen): string[] {
+  const { token, token_id: id } = dataset.coords;
+  const { logit, logprob, prob } = dataset.dataVars;
+  const count = dataset.dims.rank ?? 0;
+  const number = (data: ArrayLike<number | string> | undefined, rank: number, digits: number): string =>
+    data === undefined ? "" : Number(data[rank]).toFixed(digits);
+  const lines = table(
+    [
+      { title: "rank", align: "right" },
+      { title: "token" },
+      { title: "id", align: "right" },
+      { title: "logit", align: "right" },
+      { title: "logprob", align: "right" },
+      { title: "prob", align: "right" },
+    ],
+    Array.from({ length: count }, (_, rank) => [
+      String(dataset.coords.rank?.data[rank] ?? rank),
+      visible(String(token?.data[rank] ?? "")),
+      id === undefined ? "" : String(id.data[rank]),
+      number(logit?.data, rank, 3),
+      number(logprob?.data, rank, 3),
+      number(prob?.data, rank, 4),
+    ]),
+  );
+  return withBars(lines, screen, (rank) => {
+    const block = "█".repeat(Math.round(Number(prob?.data[rank] ?? 0) * 2 * BAR_HALF));
+    return block === "" ? undefined : inked(block, 0.6, screen.color);
+  });
+}

@@ -1,0 +1,58 @@
+/** @file Results to files, by extension, and to run directories. */
+import { extname, join } from "node:path";
+import { inputError } from "../core/errors.ts";
+import { sites } from "../result/cells.ts";
+import { formatJson } from "../result/json.ts";
+import { writeParquet } from "../result/parquet.node.ts";
+import type { Dataset, Json } from "../result/result.ts";
+import { replaceFile, writeWhole } from "../result/store.node.ts";
+import { isTopTokens } from "./panels.ts";
+import { png } from "./png.node.ts";
+import { htmlReport } from "./report.node.ts";
+import { plot } from "./spec.ts";
+import { svg } from "./svg.ts";
+
+type Write = (dataset: Dataset, path: string) => Promise<void>;
+
+const writers: Readonly<Record<string, Write>> = {
+  ".json": (dataset, path) => writeWhole(path, formatJson(dataset)),
+  ".parquet": (dataset, path) => replaceFile(path, (temporary) => writeParquet(dataset, temporary)),
+  ".html": async (dataset, path) => writeWhole(path, await htmlReport(dataset)),
+  ".svg": async (dataset, path) => writeWhole(path, await svg(plot(dataset))),
+  ".png": async (dataset, path) => writeWhole(path, await png(await svg(plot(dataset)))),
+};
+
+const MAX_JSON_CELLS = 1_000_000; // about 20 MB of text; beyond that a run directory holds Parquet
+
+/** Refuses a path whose extension no result can be written as; to be asked before anything is computed. */
+export function requireWritable(path: string, where = "output"): void {
+  if (Object.hasOwn(writers, extname(path).toLowerCase())) return;
+  throw inputError(where, JSON.stringify(path), `a file ending in ${Object.keys(writers).join(", ")}`);
+}
+
+/**
+ * Writes a result in the form that the path's extension names: whole or not at all.
+ * @throws InputError where the extension is none of .json, .parquet, .html, .svg, .png.
+ */
+export async function save(dataset: Dataset, path: string): Promise<void> {
+  requireWritable(path);
+  await writers[extname(path).toLowerCase()]?.(dataset, path);
+}
+
+/**
+ * Writes a run directory: `experiment.json` where one is given, `result.json` (`result.parquet` where large),
+ * `report.html` and a figure per site. The result comes last, so that a directory with one is complete.
+ */
+export async function saveRun(dataset: Dataset, directory: string, experiment?: Json): Promise<void> {
+  if (experiment !== undefined) {
+    await writeWhole(join(directory, "experiment.json"), `${JSON.stringify(experiment, undefined, 2)}\n`);
+  }
+  for (const site of isTopTokens(dataset) ? ["prob"] : sites(dataset)) {
+    // A variable may be named by a user's file; only plain characters go into a path.
+    const name = site.replace(/[^\p{L}\p{N}_-]/gu, "_");
+    await writeWhole(join(directory, "figures", `${name}.svg`), await svg(plot(dataset, { sites: [site] })));
+  }
+  await save(dataset, join(directory, "report.html"));
+  const cells = Object.values(dataset.dataVars).reduce((sum, { data }) => sum + data.length, 0);
+  await save(dataset, join(directory, cells > MAX_JSON_CELLS ? "result.parquet" : "result.json"));
+}

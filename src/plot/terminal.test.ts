@@ -1,0 +1,128 @@
+import { expect, test } from "vitest";
+import {
+  attrs,
+  destinationBySource,
+  layerByHead,
+  layerByPosition,
+  layerByPositionByHead,
+  nextTokens,
+  pathEffects,
+  range,
+  variable,
+} from "../result/fixtures.ts";
+import { type Dataset, dataset } from "../result/result.ts";
+import { displayWidth } from "./labels.ts";
+import { terminal } from "./terminal.ts";
+import { colorDepth, shaded } from "./terminal-color.ts";
+import { compactNumber, tenths } from "./terminal-heatmap.ts";
+
+const sequences = new RegExp(`${"\u001b"}\\[[0-9;]*m`, "g");
+
+const results: [string, Dataset][] = [
+  ["layer × pos", layerByPosition()],
+  ["layer × head", layerByHead()],
+  ["layer × pos × head", layerByPositionByHead()],
+  ["dst × src", destinationBySource()],
+  ["bars", pathEffects()],
+  ["tokens", nextTokens()],
+];
+
+test.each(results)("%s fits every width, in every colour depth", (_, result) => {
+  for (const columns of [40, 60, 80, 132]) {
+    for (const color of ["none", "256", "truecolor"] as const) {
+      const lines = terminal(result, { columns, color }).replace(sequences, "").split("\n");
+      expect(lines.filter((line) => displayWidth(line) > columns)).toEqual([]);
+    }
+  }
+});
+
+test.each(results)("%s without colours is the same text: numbers do not depend on them", (_, result) => {
+  const plain = terminal(result, { columns: 132 });
+  expect(plain).not.toContain("\u001b");
+  const words = (text: string) =>
+    text
+      .replace(sequences, "")
+      .split(/\s+/)
+      .filter((word) => /[0-9]/.test(word));
+  const colored = words(terminal(result, { columns: 132, color: "truecolor" }));
+  expect(colored).toEqual(expect.arrayContaining(words(plain)));
+});
+
+test("a planted head is where it was planted, and first in the list", () => {
+  const lines = terminal(layerByHead(), { columns: 80 }).split("\n");
+  const row = lines.find((line) => line.startsWith(" 9 ")) ?? "";
+  expect(row.trim().split(/\s+/)[1 + 6]).toBe("+4.06");
+  expect(lines[lines.indexOf("strongest") + 2]).toMatch(
+    /^z\s+9\s+6\s+-1\.43\s+\+4\.055\s+-1\.93 to -0\.9297$/,
+  );
+});
+
+test("a narrow terminal gets tenths, then blocks beneath each other; no column is lost", () => {
+  const wide = dataset({
+    attrs,
+    dims: { layer: 2, pos: 40 },
+    coords: { pos: range("pos", 40) },
+    dataVars: {
+      z: variable({ layer: 2, pos: 40 }, (layer, pos) => -5.485 + (layer === 0 ? (pos - 20) / 20 : 0)),
+    },
+  });
+  const text = terminal(wide, { columns: 64 });
+  const cells = text
+    .split("\n")
+    .filter((line) => line.startsWith("0 "))
+    .flatMap((line) => line.slice(2).trim().split(/\s+/));
+  expect(cells).toEqual(Array.from({ length: 40 }, (_, pos) => tenths((pos - 20) / 20)));
+});
+
+test("cells say at most five characters, and nothing in place of a rounded zero", () => {
+  expect([0, 0.001, -0.004, 9.994, 9.996, -99.94, 99.96, -999].map(compactNumber)).toEqual([
+    "·",
+    "0",
+    "0",
+    "+9.99",
+    "+10.0",
+    "-99.9",
+    "+100",
+    "-999",
+  ]);
+  expect([1, -1, 0.9, 0.05, -0.1, 0].map(tenths)).toEqual(["+9", "-9", "+9", "·", "-1", "·"]);
+});
+
+test("small effects are written in a unit that shows them", () => {
+  const small = dataset({
+    attrs: { ...attrs, metric: "prob", unit: "1", baseline_clean: 0.004, baseline_corrupt: 0 },
+    dims: { layer: 1, head: 2 },
+    coords: {},
+    dataVars: { z: variable({ layer: 1, head: 2 }, (_, head) => 0.0031 * head) },
+  });
+  const text = terminal(small, { columns: 80 });
+  expect(text).toMatch(/^0 {5}· \+3\.10$/m);
+  expect(text).toContain("numbers in units of 0.001");
+});
+
+test("a token cannot send control sequences to the terminal", () => {
+  const evil = nextTokens();
+  const token = {
+    ...evil.coords.token,
+    dims: ["rank"],
+    attrs: {},
+    data: ["\u001b]0;x\u0007", "\u202e", "\r", "a"],
+  };
+  expect(terminal({ ...evil, coords: { ...evil.coords, token } })).not.toMatch(/[^\P{C}\n]/u);
+});
+
+test("colours follow NO_COLOR, the terminal and what it can show", () => {
+  const isTerminal = true;
+  expect(colorDepth({ COLORTERM: "truecolor", TERM: "xterm-256color" }, { isTerminal })).toBe("truecolor");
+  expect(colorDepth({ TERM: "xterm-256color" }, { isTerminal })).toBe("256");
+  expect(colorDepth({ COLORTERM: "truecolor", NO_COLOR: "1" }, { isTerminal })).toBe("none");
+  expect(colorDepth({ TERM: "dumb" }, { isTerminal })).toBe("none");
+  expect(colorDepth({ COLORTERM: "truecolor" }, { isTerminal: false })).toBe("none");
+});
+
+test("zero is neutral in both depths, and the two ends differ", () => {
+  expect(shaded("x", 0, "truecolor")).toBe("\u001b[48;2;247;247;247;38;2;20;20;20mx\u001b[0m");
+  expect(shaded("x", 0, "256")).toBe("\u001b[48;5;255;38;5;16mx\u001b[0m");
+  expect(shaded("x", -1, "256")).toBe("\u001b[48;5;88;38;5;231mx\u001b[0m");
+  expect(shaded("x", 1, "256")).toBe("\u001b[48;5;19;38;5;231mx\u001b[0m");
+});
