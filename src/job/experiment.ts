@@ -47,7 +47,11 @@ export function readExperiment(value: unknown, where: string): Experiment {
   if (!isObject) expect("options", options, "an object");
   if (named !== undefined && isObject) {
     try {
-      const read = readOptions(named, options as Record<string, unknown>, (name) => `${where}, options.${name}`);
+      const read = readOptions(
+        named,
+        options as Record<string, unknown>,
+        (name) => `${where}, options.${name}`,
+      );
       if (faults.length === 0) return { command: named, model: String(model), options: read } as Experiment;
     } catch (error) {
       if (!(error instanceof InputError)) throw error;
@@ -66,6 +70,8 @@ const OUTPUTS: readonly string[] = ["json", "parquet", "html", "svg", "png", "ou
 
 /** An experiment as JSON that {@link readExperiment} reads, without its outputs. */
 export function experimentJson({ command, model, options }: Experiment): Json {
-  const kept = Object.entries(options).filter(([name, value]) => value !== undefined && !OUTPUTS.includes(name));
+  const kept = Object.entries(options).filter(
+    ([name, value]) => value !== undefined && !OUTPUTS.includes(name),
+  );
   return { format: EXPERIMENT_FORMAT, command, model, options: Object.fromEntries(kept) };
 }

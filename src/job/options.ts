@@ -211,14 +211,19 @@ const together: { readonly [C in CommandName]: (options: OptionsOf[C]) => readon
   },
 };
 
-function needs<T extends object>(options: T, pairs: readonly (readonly [keyof T & string, keyof T & string])[]) {
+function needs<T extends object>(
+  options: T,
+  pairs: readonly (readonly [keyof T & string, keyof T & string])[],
+) {
   return pairs
     .filter(([option, other]) => options[option] !== undefined && options[other] === undefined)
-    .map(([option, other]): OptionFault => ({
-      option,
-      found: `no --${other}`,
-      wanted: `--${other} with it`,
-    }));
+    .map(
+      ([option, other]): OptionFault => ({
+        option,
+        found: `no --${other}`,
+        wanted: `--${other} with it`,
+      }),
+    );
 }
 
 function showFaults({ json, show }: OutputOptions): OptionFault[] {

@@ -1,0 +1,28 @@
+/** @file What a job is given from outside: files, and who wants to hear of its progress. */
+import { type Fault, InputError } from "../core/errors.ts";
+
+export interface JobContext {
+  /** Reads a text file. @throws InputError where it cannot be read. */
+  readonly readText: (path: string) => Promise<string>;
+  /** Called once, before anything is computed, with what is about to be. */
+  readonly onPlan?: ((plan: string) => void) | undefined;
+  readonly onProgress?: ((done: number, total: number) => void) | undefined;
+  readonly signal?: { readonly aborted: boolean } | undefined;
+}
+
+/** Waits for several steps, and throws the faults of all of them together; any other error goes first. */
+export async function allOf<T extends readonly unknown[]>(
+  steps: {
+    readonly [K in keyof T]: () => T[K] | Promise<T[K]>;
+  },
+): Promise<T> {
+  const settled = await Promise.allSettled((steps as readonly (() => unknown)[]).map(async (step) => step()));
+  const faults: Fault[] = [];
+  for (const result of settled) {
+    if (result.status === "fulfilled") continue;
+    if (!(result.reason instanceof InputError)) throw result.reason;
+    faults.push(...result.reason.faults);
+  }
+  if (faults.length > 0) throw new InputError(faults);
+  return settled.map((result) => (result.status === "fulfilled" ? result.value : undefined)) as unknown as T;
+}

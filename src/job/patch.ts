@@ -1,0 +1,132 @@
+/** @file The job of the command `patch`: from options to exact activation patching. */
+import type { Ablation } from "../method/ablation.ts";
+import { activationPatching, type PatchingOptions } from "../method/activation-patching.ts";
+import type { Grid } from "../method/grid.ts";
+import { grids } from "../method/grid.ts";
+import { defaultMetric, metricPlans } from "../metric/plan.ts";
+import type { Model } from "../model/model.ts";
+import type { Pair } from "../model/pair.ts";
+import type { Dataset, Json } from "../result/result.ts";
+import { tasks } from "../task/registry.ts";
+import { formatFlops, sweepCost } from "./cost.ts";
+import { allOf, type JobContext } from "./input.ts";
+import { stateBytes } from "./memory.ts";
+import type { PatchOptions } from "./options.ts";
+import { pairsOf, readPrompts } from "./prompts.ts";
+
+/** Sites and dims where none are named. */
+const DEFAULT_SITES = ["resid_pre"];
+const DEFAULT_BY = ["layer", "pos"];
+const DEFAULT_DRAWS = 10;
+
+/**
+ * Patches as the options say.
+ * @throws InputError with the faults of prompts, sites and dims together, before anything is computed.
+ */
+export async function patchJob(model: Model, options: PatchOptions, context: JobContext): Promise<Dataset> {
+  const { bos, seed = 0 } = options;
+  const method: PatchingOptions = {
+    sites: options.site ?? DEFAULT_SITES,
+    by: options.by ?? DEFAULT_BY,
+    choose: {
+      layer: options.layer,
+      pos: options.pos,
+      head: options.head,
+      kv_head: options["kv-head"],
+      neuron: options.neuron,
+      dst: options.dst,
+      src: options.src,
+    },
+    direction: options.direction,
+    ablate: ablationOf(options, seed),
+    joint: options.joint,
+    ungroup: options.ungroup,
+    metric: options.metric ?? (options.task && tasks[options.task].defaultMetric),
+    averaging: options.averaging,
+    normalize: options.normalize,
+    perPair: options["per-pair"],
+    verify: options.verify,
+    seed,
+    stateBytes: options.memory === undefined ? undefined : stateBytes(options.memory),
+    onProgress: context.onProgress,
+    signal: context.signal,
+  };
+  const [{ pairs, warnings }, references] = await allOf<
+    [Awaited<ReturnType<typeof pairsOf>>, string[] | undefined, unknown]
+  >([
+    () => pairsOf(options, model.tokenizer, context),
+    async () =>
+      options.reference === undefined
+        ? undefined
+        : readPrompts(await context.readText(options.reference), options.reference),
+    // Positions are not known yet: labels along them are held against the prompts further on.
+    () =>
+      layout(
+        model,
+        { ...method, choose: { ...method.choose, pos: undefined, dst: undefined, src: undefined } },
+        1,
+      ),
+  ]);
+  const laid = layout(model, method, positionsOf(pairs, method));
+  context.onPlan?.(planLine(model, pairs, { laid, ablate: method.ablate }));
+
+  const result = await activationPatching(model, pairs, {
+    ...method,
+    references: references?.map((text) => model.tokenizer.encode(text, bos === undefined ? {} : { bos })),
+  });
+  const found: readonly Json[] = Array.isArray(result.attrs.warnings) ? result.attrs.warnings : [];
+  return {
+    ...result,
+    attrs: {
+      ...result.attrs,
+      warnings: [...warnings, ...found],
+      options: { ...(result.attrs.options as Record<string, Json>), bos: bos ?? model.tokenizer.addsBos },
+    },
+  };
+}
+
+function ablationOf(options: PatchOptions, seed: number): Ablation {
+  switch (options.ablate) {
+    case "mean":
+      return { kind: "mean", over: options.mean ?? "position" };
+    case "resample":
+      return { kind: "resample", draws: options.draws ?? DEFAULT_DRAWS, seed };
+    case "zero":
+      return { kind: "zero" };
+    default:
+      return { kind: "source" };
+  }
+}
+
+function layout(model: Model, method: PatchingOptions, positions: number | undefined): Grid[] {
+  return grids(model, { ...method, positions });
+}
+
+/** Tokens of the prompts with what the metric appends; undefined where they differ. */
+function positionsOf(
+  pairs: readonly Pair[],
+  { metric = defaultMetric(pairs) }: PatchingOptions,
+): number | undefined {
+  const plans = metricPlans(pairs, metric);
+  const lengths = new Set(pairs.map(({ clean }, i) => clean.ids.length + (plans[i]?.appended.length ?? 0)));
+  return lengths.size === 1 ? [...lengths][0] : undefined;
+}
+
+/** `420 cells = 30 layer × 14 pos of resid_pre · at most 1.2 TFLOP`. */
+function planLine(
+  model: Model,
+  pairs: readonly Pair[],
+  { laid, ablate }: { readonly laid: readonly Grid[]; readonly ablate: Ablation | undefined },
+): string {
+  const draws = ablate?.kind === "resample" ? ablate.draws : 1;
+  const { cells, flops } = sweepCost(model, pairs, { grids: laid, draws });
+  const parts = laid.map(({ name, dims, labels }) => {
+    const sizes = dims.map((dim, axis) => `${labels[axis]?.length ?? 0} ${dim}`).join(" × ");
+    return `${sizes === "" ? "one cell" : sizes} of ${name}`;
+  });
+  const repeats = [
+    ...(pairs.length > 1 ? [`${pairs.length} pairs`] : []),
+    ...(draws > 1 ? [`${draws} draws`] : []),
+  ].map((text) => ` × ${text}`);
+  return `${cells} ${cells === 1 ? "cell" : "cells"}: ${parts.join(", ")}${repeats.join("")} · at most ${formatFlops(flops)}`;
+}

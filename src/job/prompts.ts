@@ -1,0 +1,81 @@
+/** @file Prompts of a job: pairs as typed, from a file or from a task, and reference prompts. */
+import { z } from "zod";
+import { type Fault, refuse } from "../core/errors.ts";
+import type { Pair } from "../model/pair.ts";
+import { preparePairs } from "../model/pair.ts";
+import { MAX_LINE_CHARACTERS, MAX_PAIRS, type PairSpec, readPairs } from "../model/pair-spec.ts";
+import type { Tokenizer } from "../model/tokenizer/tokenizer.ts";
+import { generatePairs } from "../task/registry.ts";
+import { inWords } from "./fields.ts";
+import type { JobContext } from "./input.ts";
+import type { PatchOptions } from "./options.ts";
+
+/** Pairs of a task where `n` is not given: enough for an interval, few enough for a first look. */
+const DEFAULT_TASK_PAIRS = 10;
+
+type PromptOptions = Pick<
+  PatchOptions,
+  "clean" | "corrupt" | "answer" | "foil" | "pairs" | "task" | "n" | "seed" | "bos"
+>;
+
+/** The pairs that the options name, and what is odd about them. @throws InputError as {@link preparePairs} does. */
+export async function pairsOf(
+  options: PromptOptions,
+  tokenizer: Tokenizer,
+  { readText }: Pick<JobContext, "readText">,
+): Promise<{ readonly pairs: readonly Pair[]; readonly warnings: readonly string[] }> {
+  const { bos, task } = options;
+  if (task !== undefined) {
+    const { n = DEFAULT_TASK_PAIRS, seed = 0 } = options;
+    return { pairs: generatePairs(task, tokenizer, { n, seed, bos }), warnings: [] };
+  }
+  if (options.pairs !== undefined) {
+    const { specs, where } = readPairs(await readText(options.pairs), options.pairs);
+    return preparePairs(specs, tokenizer, { bos, where });
+  }
+  const one: PairSpec = {
+    clean: options.clean ?? "",
+    corrupt: options.corrupt ?? "",
+    answer: options.answer,
+    foil: options.foil,
+  };
+  return preparePairs([one], tokenizer, { bos, where: ["pair"] });
+}
+
+const text = z.string().min(1);
+const line = z.union([text, z.strictObject({ prompt: text }).transform(({ prompt }) => prompt)]);
+
+/**
+ * Reads a file of prompts, one a line: a JSON string, or an object with the key `prompt`. Blank lines are skipped.
+ * @throws InputError naming every bad line.
+ */
+export function readPrompts(jsonl: string, where: string): string[] {
+  const prompts: string[] = [];
+  const faults: Fault[] = [];
+  const wanted = 'a JSON string or {"prompt": "…"}, one a line';
+  for (const [index, content] of jsonl
+    .replace(/^\uFEFF/, "")
+    .split("\n")
+    .entries()) {
+    if (content.trim() === "") continue;
+    const place = `${where}:${index + 1}`;
+    if (prompts.length === MAX_PAIRS) {
+      faults.push({ where: place, found: "one more prompt", wanted: `at most ${MAX_PAIRS}` });
+      break;
+    }
+    const parsed = line.safeParse(content.length > MAX_LINE_CHARACTERS ? undefined : parse(content));
+    if (parsed.success) prompts.push(parsed.data);
+    else faults.push({ where: place, found: inWords(content), wanted });
+  }
+  if (prompts.length === 0 && faults.length === 0) faults.push({ where, found: "no prompt", wanted });
+  refuse(faults);
+  return prompts;
+}
+
+function parse(content: string): unknown {
+  try {
+    return JSON.parse(content);
+  } catch {
+    return undefined;
+  }
+}
