@@ -9,7 +9,6 @@ import type { Cell, Label } from "./result/cells.ts";
 import { at } from "./result/cells.ts";
 import type { Dataset } from "./result/result.ts";
 
-
 /** A dataset with what is done to it most often. */
 export interface Result extends Dataset {
   /**

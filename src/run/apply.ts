@@ -44,13 +44,28 @@ export function cellsOf(
 
   const cells = axes.map((axis, index): AxisCells => {
     const wanted = edit.where[axis];
-    const chosen = Int32Array.from(wanted ?? range(axisSize(axis, architecture, length)));
+    const size = axisSize(axis, architecture, length);
+    const chosen = Int32Array.from(wanted ?? range(size));
+    // Another run's value is its own, cell for cell, even where it has one position only.
+    const single = source.shape[index] === 1 && edit.value.kind !== "run";
+    requireWithin(edit, { axis, chosen, size: single ? size : Math.min(size, source.shape[index] ?? 0) });
     const present =
       axis === along && along !== "src" ? held(chosen, positions) : { target: chosen, source: chosen };
-    const sourceStride = source.shape[index] === 1 ? 0 : (sourceStrides[index] ?? 0);
+    const sourceStride = single ? 0 : (sourceStrides[index] ?? 0);
     return { ...present, targetStride: targetStrides[index] ?? 0, sourceStride };
   });
   return { target, targetOffset: offset, source: source.data, sourceOffset: 0, axes: cells };
+}
+
+/** An index beyond its axis would be a cell of another position or head. */
+function requireWithin(
+  { site, layer }: Edit,
+  { axis, chosen, size }: { readonly axis: Axis; readonly chosen: Int32Array; readonly size: number },
+): void {
+  const outside = chosen.find((index) => index < 0 || index >= size);
+  if (outside !== undefined) {
+    throw new RangeError(`${site} of layer ${layer}: ${axis} ${outside}, but edit and value have ${size}`);
+  }
 }
 
 function strides(sizes: readonly number[]): number[] {

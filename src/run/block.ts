@@ -60,7 +60,7 @@ export async function runBlock(layer: Layer, run: BlockRun): Promise<Map<SiteNam
   // Two names of one value must not be known side by side: an edit under one would leave the other stale.
   const name = (site: SiteName): SiteName => keptName(program, site);
   const known = new Map([...run.known].map(([site, value]) => [name(site), value] as const));
-  const want = run.want.map(name);
+  const want = [...new Set(run.want.map(name))];
   const edits = [...(run.edits ?? [])].sort((a, b) => order(a.site) - order(b.site));
   const fresh = new Set<FloatArray>();
 

@@ -19,7 +19,7 @@ import { batchOf, contextCache, groupKey } from "./batch.ts";
 import type { KeysValues, Layer, SiteValue } from "./block.ts";
 import { needsAttention, runBlock } from "./block.ts";
 import type { Edit } from "./edit.ts";
-import { changedPositions } from "./edit.ts";
+import { changedPositions, positionAxis } from "./edit.ts";
 import type { Readout } from "./ends.ts";
 import { embed } from "./ends.ts";
 import { flatIds, flatPositions } from "./forward.ts";
@@ -236,7 +236,8 @@ function join(
       continue;
     }
     const { length } = rowOfRun(companions, variant.run);
-    const positions = changedBy(here, { length, causal });
+    const narrowed = here.map((edit) => narrow(layer, edit, { companions, run: variant.run }));
+    const positions = changedBy(narrowed, { length, causal });
     if (positions.length === 0) {
       waiting.push({ ...effective, edits: effective.edits.slice(here.length) });
       continue;
@@ -258,23 +259,35 @@ function changedBy(edits: readonly Edit[], options: Parameters<typeof changedPos
 
 /** Drops the edits at this layer that leave the companion's values as they are, up to the first that does not. */
 function dropIdle(layer: Layer, variant: Pending, companions: Companions): Pending {
-  const { architecture } = layer.model;
   const edits = [...variant.edits];
   for (let [first] = edits; first !== undefined && first.layer === layer.index; [first] = edits) {
-    const row = companions.rowOf.get(variant.run) ?? 0;
-    const { batch } = companions;
-    const place = placeOf(companions.values.get(first.site) as SiteValue, {
-      architecture,
-      batch,
-      row,
-      site: first.site,
-    });
-    const source = sourceOf(first, (edit, run) => runValue(layer, companions, { edit, run }));
-    const { positions, length } = rowOfRun(companions, variant.run);
-    if (!changesNothing(first, { architecture, ...place, positions, length, source })) break;
+    const { where } = narrow(layer, first, { companions, run: variant.run });
+    if (where[positionAxis(first.site)]?.length !== 0) break;
     edits.shift();
   }
   return { ...variant, edits };
+}
+
+/** The edit at those positions alone where it changes the companion's value, bit for bit. */
+function narrow(
+  layer: Layer,
+  edit: Edit,
+  { companions, run }: { readonly companions: Companions; readonly run: number },
+): Edit {
+  if (edit.action !== "replace") return edit;
+  const { architecture } = layer.model;
+  const { site } = edit;
+  const { batch, rowOf, values } = companions;
+  const row = rowOf.get(run) ?? 0;
+  const place = placeOf(values.get(site) as SiteValue, { architecture, batch, row, site });
+  const source = sourceOf(edit, (from, other) => runValue(layer, companions, { edit: from, run: other }));
+  const { positions, length } = rowOfRun(companions, run);
+  const axis = positionAxis(site);
+  const at = (position: number): Edit => ({ ...edit, where: { ...edit.where, [axis]: [position] } });
+  const changed = [...(edit.where[axis] ?? positions)].filter(
+    (position) => !changesNothing(at(position), { architecture, ...place, positions, length, source }),
+  );
+  return { ...edit, where: { ...edit.where, [axis]: changed } };
 }
 
 function rowOfRun({ batch, rowOf }: Companions, run: number): Row {

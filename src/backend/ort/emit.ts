@@ -3,7 +3,8 @@
  * and no weight is copied into it.
  */
 
-import { onnx } from "onnx-proto";
+import type { onnx } from "onnx-proto";
+import proto from "onnx-proto"; // CommonJS: Node finds no names in it but the default
 import type { OpAttrs, OpName, Shape } from "../../program/ops.ts";
 import type { AnyNode, Program, Value } from "../../program/program.ts";
 import { shapeOf, valueOfSite } from "../../program/program.ts";
@@ -11,7 +12,7 @@ import { shapeOf, valueOfSite } from "../../program/program.ts";
 /** Newest operator set that onnxruntime 1.20 and later run everywhere; `Gelu` needs 20. */
 const OPSET = 21;
 const IR_VERSION = 10;
-const { DataType } = onnx.TensorProto;
+const { DataType } = proto.onnx.TensorProto;
 
 /** An ONNX model, and the shapes that must be fed to reshapes with more than one unknown size. */
 export interface Emitted {
@@ -176,7 +177,7 @@ const rules: { readonly [K in OpName]: Rule<K> } = {
 };
 
 function attribute(name: string, value: Attribute): onnx.IAttributeProto {
-  const { AttributeType } = onnx.AttributeProto;
+  const { AttributeType } = proto.onnx.AttributeProto;
   if (typeof value === "string")
     return { name, type: AttributeType.STRING, s: Uint8Array.from(value, (letter) => letter.charCodeAt(0)) };
   if (typeof value === "number") return { name, type: AttributeType.INT, i: value };
@@ -249,7 +250,7 @@ export function emit(program: Program): Emitted {
     opsetImport: [{ domain: "", version: OPSET }],
     graph: { name: "program", node: nodes, input, output, initializer: [...initializers.values()] },
   };
-  return { bytes: onnx.ModelProto.encode(model).finish(), shapeInputs };
+  return { bytes: proto.onnx.ModelProto.encode(model).finish(), shapeInputs };
 }
 
 /** A graph's outputs need names of their own: a site may be an input, or two sites one value. */

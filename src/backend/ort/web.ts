@@ -24,5 +24,10 @@ export function webBackend({ device = "wasm", threads = 1 }: WebOptions = {}): B
     throw inputError("device", "webgpu", "a browser that offers WebGPU", "Use wasm, or turn WebGPU on.");
   }
   ort.env.wasm.numThreads = threads;
-  return ortBackend({ runtime: ort, version: `onnxruntime-web ${ort.env.versions.web ?? ""}`, device, threads });
+  return ortBackend({
+    runtime: ort,
+    version: `onnxruntime-web ${ort.env.versions.web ?? ""}`,
+    device,
+    threads,
+  });
 }
