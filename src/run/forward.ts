@@ -56,6 +56,7 @@ export async function forward(
 ): Promise<Forward> {
   const { architecture, definition, backend } = model;
   const { capture = [], edits = [], runs = [], stopAfter = definition.blocks.length } = options;
+  if (sequences.length === 0) return { caches: [], residuals: [] };
   const order = sequences
     .map((_, index) => index)
     .sort((a, b) => length(sequences, a) - length(sequences, b));
