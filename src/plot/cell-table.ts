@@ -14,7 +14,7 @@ export interface Screen {
 }
 
 /** Rows of a table over one dim; the strongest are kept. */
-export const MAX_ROWS = 40;
+const MAX_ROWS = 40;
 const BAR_HALF = 10; // columns of a bar on either side of zero
 
 /** One line per label of a single dim: value, effect, interval and a bar. */

@@ -47,7 +47,7 @@ export interface PanelOptions {
   readonly sites?: readonly string[] | undefined;
   /** Most panels per site; those with the largest effects are kept. Default 24. */
   readonly maxPanels?: number | undefined;
-  /** Most labels along one axis; those with the largest effects are kept. Default 200. */
+  /** Most labels along one axis; those with the largest effects are kept. Default 200; 40 of neurons and the like. */
   readonly maxLabels?: number | undefined;
 }
 
@@ -61,6 +61,11 @@ export interface Panels {
 
 const horizontal = ["src", "pos"]; // read along the text
 const vertical = ["dst", "layer"]; // read down the model
+
+/** Layers and positions have neighbours, so many are a picture; of neurons or edges only a list can be read. */
+function mostLabels(dim: string): number {
+  return [...horizontal, ...vertical, "head", "kv_head", "pair"].includes(dim) ? 200 : 40;
+}
 
 /** Lays a result out in panels: the text along x, depth along y, one panel per label of any further dims. */
 export function layPanels(dataset: Dataset, options: PanelOptions = {}): Panels {
@@ -115,7 +120,11 @@ function sitePanels(dataset: Dataset, site: string, options: SiteOptions): Panel
   };
   const axis = (dim: string): { axis: Axis; index: Map<number, number> } => {
     const named = namedLabels(dataset, dim);
-    const kept = choose((index) => positionOf(dim, index), named.length, options.maxLabels ?? 200);
+    const kept = choose(
+      (index) => positionOf(dim, index),
+      named.length,
+      options.maxLabels ?? mostLabels(dim),
+    );
     if (kept.length < named.length) {
       options.note(
         `${site}: the ${kept.length} of ${named.length} ${dimWord(dim)}s with the largest effects`,

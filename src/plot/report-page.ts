@@ -4,7 +4,7 @@ export const pageStyle = `
 :root { color-scheme: light; --ink: #1a1a1a; --soft: #5c5c5c; --line: #e2e2e2; --tint: #f6f6f4; --loss: #b2182b; --gain: #2166ac; }
 * { box-sizing: border-box; }
 body { margin: 0; background: #fff; color: var(--ink); font: 16px/1.55 "Helvetica Neue", Helvetica, Arial, "DejaVu Sans", sans-serif; }
-main { max-width: 1120px; margin: 0 auto; padding: 48px 32px 80px; }
+main { max-width: 1320px; margin: 0 auto; padding: 48px 32px 80px; }
 .kind { margin: 0 0 8px; color: var(--soft); font-size: 13px; letter-spacing: .06em; text-transform: uppercase; }
 h1 { margin: 0 0 20px; font-size: 28px; line-height: 1.25; font-weight: 600; text-wrap: balance; }
 h2 { margin: 48px 0 12px; padding-top: 16px; border-top: 1px solid var(--line); font-size: 18px; font-weight: 600; }

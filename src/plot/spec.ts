@@ -3,7 +3,7 @@ import type { Dataset } from "../result/result.ts";
 import { baselinesLine, question } from "../result/words.ts";
 import { wrap } from "./labels.ts";
 import { axisText, layPanels, type Panel, type PanelOptions, type Panels } from "./panels.ts";
-import { bars, excludesZero, hasInterval, heatMap, isBarList, type Spec } from "./views.ts";
+import { bars, excludesZero, hasInterval, heatMap, isBarList, MAX_NAMED, type Spec } from "./views.ts";
 
 export interface PlotOptions extends PanelOptions {
   /** One colour scale for all panels (comparable), or one per panel (details of weak sites). Default shared. */
@@ -13,7 +13,7 @@ export interface PlotOptions extends PanelOptions {
 }
 
 const FONT = "'Helvetica Neue', Helvetica, Arial, 'DejaVu Sans', sans-serif";
-const PAGE_WIDTH = 1000; // panels beside each other as far as this many pixels go
+const PAGE_WIDTH = 1080; // panels beside each other as far as this many pixels go
 const CHARACTER_WIDTH = 7; // pixels of a title's average character
 
 interface Layout {
@@ -27,7 +27,7 @@ export function plot(dataset: Dataset, options: PlotOptions = {}): Spec {
   const laid = layPanels(dataset, options);
   const { panels, limit } = laid;
   const layout = arrange(panels);
-  const widest = Math.max(0, ...panels.map((panel) => panelWidth(panel, layout)));
+  const widest = Math.max(0, ...panels.map((panel) => panelWidth(panel, layout.cellWidth)));
   const characters = Math.min(PAGE_WIDTH, 170 + layout.columns * widest) / CHARACTER_WIDTH;
   const lines = (text: string) => wrap(text, Math.max(40, Math.floor(characters)));
   const heading = options.title ?? question(dataset);
@@ -109,30 +109,29 @@ const config: Spec = {
   },
 };
 
+/** Up to three panels in a row, four in a square, more in threes; cells as large as that leaves room for. */
 function arrange(panels: readonly Panel[]): Layout {
-  const many = panels.length > 3;
-  const longest = Math.max(0, ...panels.map(({ y }) => y?.labels.length ?? 0));
-  const widest = Math.max(0, ...panels.map(({ x }) => x.labels.length));
-  const cellWidth = clamp(Math.floor((many ? 300 : 560) / Math.max(1, widest)), 6, 24);
-  const cellHeight = clamp(Math.floor((many ? 180 : 460) / Math.max(1, longest)), 5, 18);
-  const each = Math.max(
-    1,
-    ...panels.map((panel) => panelWidth(panel, { cellWidth, cellHeight, columns: 1 })),
+  const count = Math.max(1, panels.length);
+  const wanted = count === 4 ? 2 : Math.min(3, count);
+  const maps = panels.filter(({ y }) => y !== undefined);
+  const rows = Math.max(1, ...maps.map(({ y }) => y?.labels.length ?? 1));
+  const columns = Math.max(1, ...maps.map(({ x }) => x.labels.length));
+  const beside = Math.max(0, ...maps.map((panel) => panelWidth(panel, 0)));
+  // Tokens need 11 pixels to be read beside each other; a long text is wide rather than unreadable.
+  const hasTokens = maps.some(
+    ({ x }) => x.labels.length <= MAX_NAMED && x.labels.some((l) => l.tokens.length > 0),
   );
-  return {
-    cellWidth,
-    cellHeight,
-    columns: clamp(Math.floor(PAGE_WIDTH / each), 1, Math.max(1, panels.length)),
-  };
+  const cellWidth = clamp(Math.floor((PAGE_WIDTH / wanted - beside) / columns), hasTokens ? 11 : 6, 24);
+  const cellHeight = clamp(Math.floor((count > 3 ? 180 : 460) / rows), 5, 18);
+  const widest = Math.max(1, ...panels.map((panel) => panelWidth(panel, cellWidth)));
+  return { cellWidth, cellHeight, columns: clamp(Math.floor(PAGE_WIDTH / widest), 1, wanted) };
 }
 
 /** Pixels, labels of the y axis included. */
-function panelWidth({ x, y }: Panel, { cellWidth }: Layout): number {
-  const labels = Math.max(
-    0,
-    ...(y?.labels ?? []).map((_, index) => (y === undefined ? 0 : axisText(y, index).length)),
-  );
-  return isBarList({ x, y }) ? 480 : x.labels.length * cellWidth + 60 + Math.min(150, labels * 6);
+function panelWidth({ x, y }: Panel, cellWidth: number): number {
+  if (y === undefined) return isBarList({ x, y }) ? 480 : 60 + Math.max(8 * x.labels.length, 220);
+  const label = Math.max(...y.labels.map((_, index) => axisText(y, index).length));
+  return x.labels.length * cellWidth + 60 + Math.min(150, label * 6);
 }
 
 function panelView(

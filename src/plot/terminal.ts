@@ -2,7 +2,7 @@
 import { strongest } from "../result/cells.ts";
 import type { Dataset } from "../result/result.ts";
 import { baselinesLine, formatNumber, metricWord, noEffectWords, question, unitOf } from "../result/words.ts";
-import { barTable, MAX_ROWS, strongestRows, topTokens } from "./cell-table.ts";
+import { barTable, strongestRows, topTokens } from "./cell-table.ts";
 import { truncate, wrap } from "./labels.ts";
 import { type Axis, isTopTokens, layPanels, type Panel, type PanelOptions } from "./panels.ts";
 import { table } from "./table.ts";
@@ -29,8 +29,7 @@ export function terminal(dataset: Dataset, options: TerminalOptions = {}): strin
   if (isTopTokens(dataset) && options.sites === undefined)
     return finish([...lines, "", ...topTokens(dataset, { columns, color })]);
 
-  const maxLabels = Math.max(MAX_ROWS, columns);
-  const { panels, limit, notes } = layPanels(dataset, { maxPanels: 6, maxLabels, ...options });
+  const { panels, limit, notes } = layPanels(dataset, { ...options, maxPanels: options.maxPanels ?? 6 });
   const map: HeatMapOptions = { columns, color, limit, unitFactor: unitFactor(limit) };
   for (const panel of panels) {
     const { y } = panel;

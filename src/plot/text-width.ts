@@ -24,6 +24,8 @@ export function textWidthEm(text: string): number {
 interface TextItem {
   readonly fontSize?: number;
   readonly fontWeight?: string | number;
+  /** Longer text is cut to this many pixels. */
+  readonly limit?: number;
 }
 
 /** Makes Vega measure text with {@link textWidthEm}, unless it has a page's canvas. */
@@ -33,6 +35,7 @@ export function measureTextWithoutCanvas(): void {
   if (typeof metrics !== "object" || metrics === null || "document" in globalThis) return;
   Reflect.set(metrics, "width", (item: TextItem, text: unknown): number => {
     const isBold = item.fontWeight === "bold" || Number(item.fontWeight) >= 600;
-    return textWidthEm(String(text ?? "")) * (item.fontSize ?? 11) * (isBold ? BOLD : 1);
+    const width = textWidthEm(String(text ?? "").trim()) * (item.fontSize ?? 11) * (isBold ? BOLD : 1);
+    return item.limit !== undefined && item.limit > 0 ? Math.min(width, item.limit) : width;
   });
 }

@@ -7,6 +7,9 @@ import { type Axis, axisText, isTopTokens, type Panel, type PanelCell } from "./
 /** A Vega-Lite specification: plain JSON, data included. */
 export type Spec = { readonly [key: string]: Json };
 
+/** Beyond this many labels along x, some may be left out. */
+export const MAX_NAMED = 100;
+
 export interface HeatMapOptions {
   /** Pixels of a cell. */
   readonly cellWidth: number;
@@ -22,18 +25,14 @@ export function heatMap(dataset: Dataset, panel: Panel & { y: Axis }, options: H
   const middle = (divergingColors.length - 1) / 2;
   const x = { field: "x", type: "ordinal", sort: null, scale: { domain: texts(panel.x) } };
   const y = { field: "y", type: "ordinal", sort: null, scale: { domain: texts(panel.y) } };
-  const rotated = panel.x.labels.some(({ tokens, label }) => tokens.length > 0 || String(label).length > 3);
   const rows = panel.cells.map((cell) => row(panel, cell));
+  const hover = tooltip(dataset, panel);
   const rect = {
     mark: { type: "rect", stroke: "white", strokeWidth: 0.5, aria: false },
     encoding: {
       x: {
         ...x,
-        axis: {
-          title: panel.x.title,
-          labelAngle: rotated ? -50 : 0,
-          labelOverlap: rotated ? false : "greedy",
-        },
+        axis: { title: panel.x.title, ...labelStyle(panel.x, options.cellWidth) },
       },
       y: { ...y, axis: { title: panel.y.title, labelOverlap: "greedy" } },
       color: {
@@ -51,7 +50,7 @@ export function heatMap(dataset: Dataset, panel: Panel & { y: Axis }, options: H
           orient: "right",
         },
       },
-      tooltip: tooltip(dataset, panel),
+      tooltip: hover,
     },
   };
   const dots = {
@@ -64,9 +63,8 @@ export function heatMap(dataset: Dataset, panel: Panel & { y: Axis }, options: H
       strokeWidth: 0.7,
       opacity: 1,
       aria: false,
-      tooltip: null,
     },
-    encoding: { x, y },
+    encoding: { x, y, tooltip: hover }, // a dot lies over its cell, where the pointer goes
   };
   return {
     data: { values: rows },
@@ -77,20 +75,33 @@ export function heatMap(dataset: Dataset, panel: Panel & { y: Axis }, options: H
   };
 }
 
+/** How the labels under an axis are set: slanted where they are long, upright where slanted ones would touch. */
+function labelStyle(axis: Axis, step: number): Spec {
+  const width = Math.max(0, ...texts(axis).map((text) => text.length)) * 6.5;
+  const overlap = { labelOverlap: axis.labels.length > MAX_NAMED ? "greedy" : false };
+  if (width + 4 < step) return { labelAngle: 0, ...overlap };
+  const isCounted = axis.labels.every(({ label, tokens }, index) => {
+    const before = axis.labels[index - 1]?.label;
+    return tokens.length === 0 && (before === undefined || label === Number(before) + 1);
+  });
+  // Consecutive numbers may be left out: their neighbours say what they are.
+  if (isCounted) return { labelAngle: 0, labelOverlap: "greedy" };
+  const fontSize = Math.max(7, Math.min(11, step - 2));
+  return { labelAngle: step < 16 ? -90 : -50, labelFontSize: fontSize, labelLimit: 120, ...overlap };
+}
+
 /** One bar per label, with its interval as a line. */
 export function bars(dataset: Dataset, panel: Panel): Spec {
   const list = isBarList(panel);
   const order = list && !isTopTokens(dataset) ? strongestFirst(panel) : panel.cells;
+  const step = Math.max(8, Math.min(28, Math.floor(560 / panel.x.labels.length)));
   const domain = list ? order.map((cell) => axisText(panel.x, cell.x)) : texts(panel.x);
-  const rotated = domain.some((label) => label.length > 3);
   const place = list ? "y" : "x";
   const extent = list ? "x" : "y";
   const quantity = isTopTokens(dataset)
     ? "probability"
     : `effect on ${metricWord(dataset)}${inUnit(dataset, panel.site)}`;
-  const axis = list
-    ? { title: panel.x.title, labelLimit: 260 }
-    : { title: panel.x.title, labelAngle: rotated ? -50 : 0 };
+  const axis = { title: panel.x.title, ...(list ? { labelLimit: 260 } : labelStyle(panel.x, step)) };
   const label = { field: "x", type: "ordinal", sort: null, scale: { domain, paddingInner: 0.15 }, axis };
   const layers: Spec[] = [
     {
@@ -123,23 +134,18 @@ export function bars(dataset: Dataset, panel: Panel): Spec {
   }
   return {
     data: { values: panel.cells.map((cell) => row(panel, cell)) },
-    ...(list
-      ? { width: 320, height: { step: 18 } }
-      : { width: { step: Math.max(8, Math.min(28, Math.floor(560 / domain.length))) }, height: 220 }),
+    ...(list ? { width: 320, height: { step: 18 } } : { width: { step }, height: 220 }),
     layer: layers,
   };
 }
 
 /** Names are read, not counted: such labels go down a list. */
 export function isBarList({ x, y }: Pick<Panel, "x" | "y">): boolean {
-  return (
-    y === undefined &&
-    (x.dim === "rank" || x.labels.some(({ label }) => typeof label === "string") || x.labels.length > 70)
-  );
+  return y === undefined && (x.dim === "rank" || x.labels.some(({ label }) => typeof label === "string"));
 }
 
 function strongestFirst(panel: Panel): PanelCell[] {
-  return [...panel.cells].sort((a, b) => Math.abs(b.effect) - Math.abs(a.effect)).slice(0, 40);
+  return [...panel.cells].sort((a, b) => Math.abs(b.effect) - Math.abs(a.effect));
 }
 
 function row(panel: Panel, cell: PanelCell): Spec {
