@@ -20,9 +20,13 @@ const KEYS = ["format", "command", "model", "options"];
 /**
  * Reads an experiment from parsed JSON. Options have the names they have on a command line, without the dashes.
  * @param where the file, for messages.
- * @throws InputError with every fault.
+ * @returns the experiment with what is wrong with its options
+ * @throws InputError with every fault, where it is no experiment at all.
  */
-export function readExperiment(value: unknown, where: string): Experiment {
+export function readExperiment(
+  value: unknown,
+  where: string,
+): { readonly experiment: Experiment; readonly faults: readonly Fault[] } {
   if (typeof value !== "object" || value === null || Array.isArray(value)) {
     throw new InputError([
       { where, found: inWords(value), wanted: `a JSON object with the keys ${KEYS.join(", ")}` },
@@ -41,24 +45,19 @@ export function readExperiment(value: unknown, where: string): Experiment {
   };
   if (format !== EXPERIMENT_FORMAT) expect("format", format, JSON.stringify(EXPERIMENT_FORMAT));
   if (typeof model !== "string" || model === "") expect("model", model, "a model's name");
-  const named = isCommand(command) ? command : undefined;
-  if (named === undefined) expect("command", command, `one of ${Object.keys(fields).join(", ")}`);
+  if (!isCommand(command)) expect("command", command, `one of ${Object.keys(fields).join(", ")}`);
   const isObject = typeof options === "object" && options !== null && !Array.isArray(options);
   if (!isObject) expect("options", options, "an object");
-  if (named !== undefined && isObject) {
-    try {
-      const read = readOptions(
-        named,
-        options as Record<string, unknown>,
-        (name) => `${where}, options.${name}`,
-      );
-      if (faults.length === 0) return { command: named, model: String(model), options: read } as Experiment;
-    } catch (error) {
-      if (!(error instanceof InputError)) throw error;
-      faults.push(...error.faults);
-    }
-  }
-  throw new InputError(faults);
+  if (!isCommand(command) || !isObject) throw new InputError(faults);
+  const read = readOptions(
+    command,
+    options as Record<string, unknown>,
+    (name) => `${where}, options.${name}`,
+  );
+  return {
+    experiment: { command, model: String(model), options: read.options } as Experiment,
+    faults: [...faults, ...read.faults],
+  };
 }
 
 function isCommand(value: unknown): value is CommandName {

@@ -1,5 +1,5 @@
 /** @file The options of each command, as data: the same names on a command line and in an experiment file. */
-import { InputError } from "../core/errors.ts";
+import type { Fault } from "../core/errors.ts";
 import type { Ablation } from "../method/ablation.ts";
 import type { Averaging, Direction } from "../metric/normalise.ts";
 import { type MetricName, metricNames } from "../metric/plan.ts";
@@ -258,24 +258,28 @@ function promptFaults(options: PatchOptions): OptionFault[] {
   return faults;
 }
 
+/** What could be read of the options of a command, and everything that is wrong with them. */
+export interface ReadOptions<C extends CommandName> {
+  readonly options: OptionsOf[C];
+  readonly faults: readonly Fault[];
+}
+
 /**
  * Reads the options of a command.
  * @param whereOf how the user gave an option, e.g. `by` → `--by`
- * @throws InputError with every fault of every option.
  */
 export function readOptions<C extends CommandName>(
   command: C,
   raw: Readonly<Record<string, unknown>>,
   whereOf: (option: string) => string,
-): OptionsOf[C] {
+): ReadOptions<C> {
   const { options, faults } = readFields<OptionsOf[C]>(fields[command], raw);
   // An option that could not be read still counts as given.
   const seen = new Set(faults.map(({ option }) => option));
   const unread = Object.fromEntries(Object.entries(raw).filter(([option]) => seen.has(option)));
   const others = together[command]({ ...unread, ...options }).filter(({ option }) => !seen.has(option));
-  const all = [...faults, ...others];
-  if (all.length > 0) {
-    throw new InputError(all.map(({ option, ...fault }) => ({ where: whereOf(option), ...fault })));
-  }
-  return options;
+  return {
+    options,
+    faults: [...faults, ...others].map(({ option, ...fault }) => ({ where: whereOf(option), ...fault })),
+  };
 }

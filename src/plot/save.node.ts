@@ -12,31 +12,40 @@ import { htmlReport } from "./report.node.ts";
 import { plot } from "./spec.ts";
 import { svg } from "./svg.ts";
 
+/** Forms of a result, by the extension that names each. */
+export type FileFormat = "json" | "parquet" | "html" | "svg" | "png";
+
 type Write = (dataset: Dataset, path: string) => Promise<void>;
 
-const writers: Readonly<Record<string, Write>> = {
-  ".json": (dataset, path) => writeWhole(path, formatJson(dataset)),
-  ".parquet": (dataset, path) => replaceFile(path, (temporary) => writeParquet(dataset, temporary)),
-  ".html": async (dataset, path) => writeWhole(path, await htmlReport(dataset)),
-  ".svg": async (dataset, path) => writeWhole(path, await svg(plot(dataset))),
-  ".png": async (dataset, path) => writeWhole(path, await png(await svg(plot(dataset)))),
+/** Complete by type. */
+const writers: { readonly [F in FileFormat]: Write } = {
+  json: (dataset, path) => writeWhole(path, formatJson(dataset)),
+  parquet: (dataset, path) => replaceFile(path, (temporary) => writeParquet(dataset, temporary)),
+  html: async (dataset, path) => writeWhole(path, await htmlReport(dataset)),
+  svg: async (dataset, path) => writeWhole(path, await svg(plot(dataset))),
+  png: async (dataset, path) => writeWhole(path, await png(await svg(plot(dataset)))),
 };
 
 const MAX_JSON_CELLS = 1_000_000; // about 20 MB of text; beyond that a run directory holds Parquet
 
-/** Refuses a path whose extension no result can be written as; to be asked before anything is computed. */
-export function requireWritable(path: string, where = "output"): void {
-  if (Object.hasOwn(writers, extname(path).toLowerCase())) return;
-  throw inputError(where, JSON.stringify(path), `a file ending in ${Object.keys(writers).join(", ")}`);
+/** The form that a path's extension names. @throws InputError where no result can be written as such. */
+export function requireWritable(path: string, where = "output"): FileFormat {
+  const extension = extname(path).slice(1).toLowerCase();
+  if (Object.hasOwn(writers, extension)) return extension as FileFormat;
+  const known = Object.keys(writers).map((format) => `.${format}`);
+  throw inputError(where, JSON.stringify(path), `a file ending in ${known.join(", ")}`);
 }
 
 /**
- * Writes a result in the form that the path's extension names: whole or not at all.
+ * Writes a result in a form, by default the one that the path's extension names: whole or not at all.
  * @throws InputError where the extension is none of .json, .parquet, .html, .svg, .png.
  */
-export async function save(dataset: Dataset, path: string): Promise<void> {
-  requireWritable(path);
-  await writers[extname(path).toLowerCase()]?.(dataset, path);
+export async function save(
+  dataset: Dataset,
+  path: string,
+  format: FileFormat = requireWritable(path),
+): Promise<void> {
+  await writers[format](dataset, path);
 }
 
 /**

@@ -1,0 +1,203 @@
+/** @file The options of each command on the command line: a table, complete by type, of what data there is for them. */
+import { type Command, Option } from "commander";
+import type { CommandName, OptionsOf } from "../job/options.ts";
+
+interface Flag {
+  /** What the option takes, e.g. `<text>`; a switch if absent. */
+  readonly takes?: string;
+  readonly help: string;
+  readonly group: string;
+  /** May be given more than once. */
+  readonly repeatable?: true;
+  /** `--no-x` beside `--x`, or alone where switching off is all there is. */
+  readonly negation?: "also" | "only";
+}
+
+type Flags<T> = { readonly [K in keyof T]-?: Flag };
+
+const PROMPTS = "Prompts (text counts exactly as typed, leading spaces too):";
+const CELLS = "What is patched:";
+const VALUES = "What is put in:";
+const MEASURE = "What is measured:";
+const MACHINE = "Machine:";
+const OUTPUT = "Output (the terminal, where none of these is given):";
+
+const outputs = {
+  json: { takes: "<file>", group: OUTPUT, help: "the result as JSON; - for standard output" },
+  parquet: { takes: "<file>", group: OUTPUT, help: "the result as a table" },
+  html: { takes: "<file>", group: OUTPUT, help: "a report that opens offline" },
+  svg: { takes: "<file>", group: OUTPUT, help: "the figure" },
+  png: { takes: "<file>", group: OUTPUT, help: "the figure" },
+  out: {
+    takes: "<directory>",
+    group: OUTPUT,
+    help: "result, report, figures and an experiment that replays it",
+  },
+  show: { group: OUTPUT, help: "the terminal too" },
+  quiet: { group: OUTPUT, help: "no plan, no progress" },
+} as const;
+const machine = {
+  device: { takes: "<name>", group: MACHINE, help: "cpu (default), webgpu or cuda" },
+  threads: { takes: "<n>", group: MACHINE, help: "threads inside one operation" },
+  memory: {
+    takes: "<size>",
+    group: MACHINE,
+    help: "budget for weights and states, e.g. 4GB; weights beyond it are read again",
+  },
+} as const;
+const bos = {
+  group: PROMPTS,
+  negation: "also",
+  help: "a BOS token in front of every prompt (default: as the tokenizer is set)",
+} as const;
+
+/** Complete by type: an option without a line here does not compile. */
+const flags: { readonly [C in CommandName]: Flags<OptionsOf[C]> } = {
+  info: {
+    tokens: { takes: "<n>", group: MEASURE, help: "length of prompt for shapes and costs (default 14)" },
+    json: outputs.json,
+    quiet: outputs.quiet,
+  },
+  run: {
+    prompt: { takes: "<text>", group: PROMPTS, help: "the prompt" },
+    chat: { group: PROMPTS, help: "the prompt as a user's message in the model's chat template" },
+    bos,
+    top: { takes: "<n>", group: MEASURE, help: "how many of the most probable tokens (default 10)" },
+    generate: { takes: "<n>", group: MEASURE, help: "continue the prompt by at most n tokens" },
+    temperature: { takes: "<t>", group: MEASURE, help: "sample; 0 (default) takes the most probable token" },
+    "top-k": { takes: "<k>", group: MEASURE, help: "sample among the k most probable tokens" },
+    seed: { takes: "<n>", group: MEASURE, help: "of sampling (default 0)" },
+    edit: { takes: "<file>", group: VALUES, help: 'interventions: {"edits": […], "runs": ["prompt", …]}' },
+    "edit-on": {
+      takes: "<when>",
+      group: VALUES,
+      help: "prefill (default): edit the prompt; every-step: what is generated too",
+    },
+    ...machine,
+    ...outputs,
+  },
+  patch: {
+    clean: { takes: "<text>", group: PROMPTS, help: "prompt with the behaviour" },
+    corrupt: { takes: "<text>", group: PROMPTS, help: "prompt without it, of as many tokens" },
+    answer: {
+      takes: "<text>",
+      group: PROMPTS,
+      repeatable: true,
+      help: "what should follow the clean prompt; more than once for alternatives",
+    },
+    foil: {
+      takes: "<text>",
+      group: PROMPTS,
+      repeatable: true,
+      help: "what should follow the corrupt prompt",
+    },
+    pairs: { takes: "<file>", group: PROMPTS, help: "JSONL with those four keys, one pair a line" },
+    task: {
+      takes: "<name>",
+      group: PROMPTS,
+      help: "built-in prompts: ioi, greater-than, factual, docstring",
+    },
+    n: { takes: "<n>", group: PROMPTS, help: "pairs of the task (default 10)" },
+    seed: {
+      takes: "<n>",
+      group: PROMPTS,
+      help: "of the task, draws, intervals and verification (default 0)",
+    },
+    bos,
+    site: {
+      takes: "<names>",
+      group: CELLS,
+      help: "sites, e.g. resid_pre (default) or z,mlp_out; TransformerLens names too",
+    },
+    by: {
+      takes: "<dims>",
+      group: CELLS,
+      help: "what tells cells apart, of layer,pos,head,kv_head,neuron,dst,src (default layer,pos)",
+    },
+    layer: { takes: "<list>", group: CELLS, help: "only these, e.g. 3,7-9" },
+    pos: { takes: "<list>", group: CELLS, help: "only these" },
+    head: { takes: "<list>", group: CELLS, help: "only these" },
+    "kv-head": { takes: "<list>", group: CELLS, help: "only these" },
+    neuron: { takes: "<list>", group: CELLS, help: "only these" },
+    dst: { takes: "<list>", group: CELLS, help: "only these query positions" },
+    src: { takes: "<list>", group: CELLS, help: "only these key positions" },
+    joint: { group: CELLS, help: "all sites in each cell at once" },
+    ungroup: { group: CELLS, help: "keys and values of each query head by itself" },
+    direction: {
+      takes: "<way>",
+      group: VALUES,
+      help: "denoise (default): clean values into the corrupt run; noise: the reverse",
+    },
+    ablate: {
+      takes: "<kind>",
+      group: VALUES,
+      help: "source (default): the other run's values; zero, mean, resample",
+    },
+    mean: {
+      takes: "<over>",
+      group: VALUES,
+      help: "mean over each position by itself (position, default) or over all",
+    },
+    draws: { takes: "<n>", group: VALUES, help: "prompts drawn by resample (default 10)" },
+    reference: {
+      takes: "<file>",
+      group: VALUES,
+      help: "prompts for mean and resample, one JSON string a line (default: the corrupt ones)",
+    },
+    metric: {
+      takes: "<name>",
+      group: MEASURE,
+      help: "logit_diff (default with a foil), logprob, prob, kl, kl_reverse, loss",
+    },
+    averaging: {
+      takes: "<how>",
+      group: MEASURE,
+      help: "of scores over pairs: ratio-of-means (default) or mean-of-ratios",
+    },
+    normalize: { group: MEASURE, negation: "only", help: "no scores between the baselines" },
+    "per-pair": { group: MEASURE, help: "every pair's own values" },
+    verify: {
+      takes: "<n>",
+      group: MEASURE,
+      help: "cells computed again by whole forward passes (default 4)",
+    },
+    ...machine,
+    ...outputs,
+  },
+};
+
+/** Options that the command `experiment` takes over those of its file. */
+export const outputNames: readonly string[] = Object.keys(outputs);
+
+/** Gives a command its options, or some of them. */
+export function addOptions(target: Command, name: CommandName, only?: readonly string[]): Command {
+  const table: Readonly<Record<string, Flag>> = flags[name];
+  for (const [key, flag] of Object.entries(table)) {
+    if (only !== undefined && !only.includes(key)) continue;
+    for (const option of optionsOf(key, flag)) target.addOption(option.helpGroup(flag.group));
+  }
+  return target;
+}
+
+function optionsOf(key: string, { takes, help, repeatable, negation }: Flag): Option[] {
+  const option = new Option(takes === undefined ? `--${key}` : `--${key} ${takes}`, help);
+  const negated = new Option(`--no-${key}`, help);
+  // Commander gives a negated option the default true; undefined says that nothing was asked.
+  negated.default(undefined);
+  if (negation === "only") return [negated];
+  if (negation === "also") return [option, new Option(`--no-${key}`, "none, whatever the setting")];
+  if (repeatable === true) {
+    option.argParser((value: string, before: readonly string[] | undefined) => [...(before ?? []), value]);
+  }
+  return [option];
+}
+
+/** What was typed, by the options' own names. */
+export function typedOptions(command: Command): Record<string, unknown> {
+  const values: Readonly<Record<string, unknown>> = command.opts();
+  return Object.fromEntries(
+    command.options
+      .filter((option) => command.getOptionValueSource(option.attributeName()) === "cli")
+      .map((option) => [option.name().replace(/^no-/, ""), values[option.attributeName()]]),
+  );
+}

@@ -1,0 +1,138 @@
+/** @file Where results go: files, a run directory, standard output, the terminal. */
+import { constants } from "node:fs";
+import { access, stat } from "node:fs/promises";
+import { dirname, resolve } from "node:path";
+import type { Fault } from "../core/errors.ts";
+import { type Experiment, experimentJson } from "../job/experiment.ts";
+import type { OutputOptions } from "../job/options.ts";
+import type { FileFormat } from "../plot/save.node.ts";
+import { terminal } from "../plot/terminal.ts";
+import { colorDepth } from "../plot/terminal-color.ts";
+import { formatJson } from "../result/json.ts";
+import type { Dataset } from "../result/result.ts";
+import { formatNumber, unitOf } from "../result/words.ts";
+import { columnsOf, type Io } from "./io.ts";
+import { intoDirectory } from "./paths.ts";
+
+const FORMATS: readonly FileFormat[] = ["json", "parquet", "html", "svg", "png"];
+
+/** Files that the options name, with their form. */
+function filesOf(options: OutputOptions): { readonly format: FileFormat; readonly path: string }[] {
+  return FORMATS.flatMap((format) => {
+    const path = options[format];
+    return path === undefined || path === "-" ? [] : [{ format, path }];
+  });
+}
+
+/** What stands in the way of writing where the options say: to be asked before anything is computed. */
+export async function outputFaults(
+  options: OutputOptions,
+  whereOf: (option: string) => string,
+): Promise<Fault[]> {
+  const faults: Fault[] = [];
+  const taken = new Map<string, string>();
+  for (const { format, path } of filesOf(options)) {
+    const where = whereOf(format);
+    const found = await stat(path).catch(() => undefined);
+    const other = taken.get(resolve(path));
+    if (other !== undefined)
+      faults.push({ where, found: `${path}, as --${other}`, wanted: "a file of its own" });
+    else if (found?.isDirectory())
+      faults.push({ where, found: `${path}, a directory`, wanted: "a file's name" });
+    else faults.push(...(await parentFaults(where, path)));
+    taken.set(resolve(path), format);
+  }
+  for (const format of ["parquet", "html", "svg", "png"] as const) {
+    if (options[format] !== "-") continue;
+    faults.push({ where: whereOf(format), found: "-", wanted: "a file's name (only --json takes -)" });
+  }
+  if (options.out !== undefined) {
+    const found = await stat(options.out).catch(() => undefined);
+    const where = whereOf("out");
+    if (found !== undefined && !found.isDirectory())
+      faults.push({
+        where,
+        found: `${options.out}, a file`,
+        wanted: "a directory, which is made if need be",
+      });
+    else faults.push(...(await parentFaults(where, `${options.out}/result.json`)));
+  }
+  return faults;
+}
+
+/** Directories on the way to a file are made when it is written; the nearest that exists must allow it. */
+async function parentFaults(where: string, path: string): Promise<Fault[]> {
+  let directory = dirname(resolve(path));
+  for (;;) {
+    const found = await stat(directory).catch(() => undefined);
+    if (found !== undefined) {
+      const writable = await access(directory, constants.W_OK).then(
+        () => true,
+        () => false,
+      );
+      if (found.isDirectory() && writable) return [];
+      const what = found.isDirectory() ? "a directory that cannot be written to" : "a file";
+      return [{ where, found: `${directory}, ${what}`, wanted: "a directory to write into" }];
+    }
+    directory = dirname(directory);
+  }
+}
+
+/** Writes a result everywhere it should go. */
+export async function emit(experiment: Experiment, dataset: Dataset, io: Io): Promise<void> {
+  const options: OutputOptions = experiment.options;
+  const { json, out, show = false, quiet = false } = options;
+  const files = filesOf(options);
+  const written: string[] = [];
+  if (files.length > 0 || out !== undefined) {
+    const { save, saveRun } = await import("../plot/save.node.ts"); // brings Vega, which takes a while to load
+    await io.uninterrupted(async () => {
+      for (const { format, path } of files) {
+        await save(dataset, path, format);
+        written.push(path);
+      }
+      if (out === undefined) return;
+      await saveRun(dataset, out, experimentJson(await intoDirectory(experiment, out)));
+      written.push(out);
+    });
+  }
+  if (json === "-") io.stdout.write(formatJson(dataset));
+  else if (show || (files.length === 0 && out === undefined)) io.stdout.write(terminalText(dataset, io));
+  else if (!quiet) io.stderr.write(`${checks(dataset)}\n`.replace(/^\n$/, ""));
+  if (!quiet && written.length > 0) io.stderr.write(`wrote ${written.join(", ")}\n`);
+}
+
+/** Everything there is to say about a result in a terminal. */
+function terminalText(dataset: Dataset, { stdout, env }: Io): string {
+  const color = colorDepth(env, { isTerminal: stdout.isTTY === true });
+  const lines = [terminal(dataset, { columns: columnsOf(stdout, env), color })];
+  const { text } = dataset.attrs;
+  if (typeof text === "string") lines.push("\n", `continues with: ${JSON.stringify(text)}\n`);
+  const checked = checks(dataset);
+  if (checked !== "") lines.push("\n", `${checked}\n`);
+  return lines.join("");
+}
+
+/** How far the result was checked, and how long it took: `4 random cells recomputed …: largest difference 2.1e-5 logit`. */
+function checks(dataset: Dataset): string {
+  const {
+    verify_cells: cells,
+    verify_max_abs_diff: difference,
+    cells: all,
+    cells_unchanged: free,
+    seconds,
+  } = dataset.attrs;
+  const parts: string[] = [];
+  if (typeof cells === "number" && cells > 0 && typeof difference === "number") {
+    const unit = unitOf(dataset);
+    const random = cells === 1 ? "1 random cell" : `${cells} random cells`;
+    parts.push(
+      `${random} recomputed by whole forward passes: largest difference ${formatNumber(difference)}${unit === "" ? "" : ` ${unit}`}`,
+    );
+  }
+  if (typeof all === "number" && typeof seconds === "number") {
+    const exact = typeof free === "number" && free > 0 ? `, ${free} of them unchanged and so not run` : "";
+    parts.push(`${all} cells in ${formatNumber(Number(seconds.toPrecision(2)))} s${exact}`);
+  }
+  return parts.join("\n");
+}

@@ -1,0 +1,56 @@
+/** @file Paths of experiments: relative to the file that names them, so that a directory can be moved whole. */
+import { stat } from "node:fs/promises";
+import { isAbsolute, join, relative, resolve, sep } from "node:path";
+import type { Experiment } from "../job/experiment.ts";
+import { EMBEDDED } from "../model/load.node.ts";
+
+/** Options that name files. */
+const INPUTS = ["pairs", "reference", "edit"] as const;
+const OUTPUTS = ["json", "parquet", "html", "svg", "png", "out"] as const;
+
+/** An experiment whose paths, relative to `directory`, are taken from where the process is. */
+export async function fromDirectory(experiment: Experiment, directory: string): Promise<Experiment> {
+  const place = (path: string): string => (isAbsolute(path) ? path : join(directory, path));
+  const outputs = mapped(experiment, OUTPUTS, (path) => (path === "-" ? path : place(path)));
+  const moved = mapped(outputs, INPUTS, place);
+  const { model } = moved;
+  if (model.startsWith("hf:") || isAbsolute(model)) return moved;
+  const isName = isEmbedded(model) && !(await exists(place(model)));
+  return isName ? moved : { ...moved, model: place(model) };
+}
+
+/** An experiment as it is written into `directory`: its paths relative to it. */
+export async function intoDirectory(experiment: Experiment, directory: string): Promise<Experiment> {
+  const place = (path: string): string => relative(resolve(directory), resolve(path)).split(sep).join("/");
+  const moved = mapped(experiment, INPUTS, place);
+  const { model } = moved;
+  const isName = model.startsWith("hf:") || (isEmbedded(model) && !(await exists(model)));
+  return isName ? moved : { ...moved, model: place(model) };
+}
+
+/** The files that an experiment reads besides its model, by option. */
+export function inputPaths({ options }: Experiment): { readonly option: string; readonly path: string }[] {
+  return Object.entries(options).flatMap(([option, path]) =>
+    typeof path === "string" && (INPUTS as readonly string[]).includes(option) ? [{ option, path }] : [],
+  );
+}
+
+function mapped(
+  experiment: Experiment,
+  names: readonly string[],
+  place: (path: string) => string,
+): Experiment {
+  const options = Object.fromEntries(
+    Object.entries(experiment.options).map(([name, value]) => [
+      name,
+      names.includes(name) && typeof value === "string" ? place(value) : value,
+    ]),
+  );
+  return { ...experiment, options } as Experiment;
+}
+
+const isEmbedded = (name: string): boolean => (EMBEDDED as readonly string[]).includes(name);
+
+async function exists(path: string): Promise<boolean> {
+  return (await stat(path).catch(() => undefined)) !== undefined;
+}

@@ -1,0 +1,15 @@
+import { defineConfig } from "tsdown";
+
+export default defineConfig({
+  entry: ["src/index.ts", "src/cli/bin.ts"],
+  format: "esm",
+  target: "node20",
+  platform: "node",
+  dts: true,
+  // One file for each of ours: `../../models` is then the same folder from src/model/ and from dist/model/.
+  unbundle: true,
+  outDir: "dist",
+  clean: true,
+  sourcemap: false,
+  outExtensions: () => ({ js: ".js", dts: ".d.ts" }),
+});
