@@ -8,6 +8,7 @@ import { VERSION } from "../version.ts";
 /** Attributes that every result carries: model, prompts and software. */
 export async function provenance(model: Model, pairs: readonly Pair[]): Promise<Record<string, Json>> {
   const { source, architecture, backend, weights } = model;
+  const only = pairs.length === 1 ? pairs[0] : undefined;
   return {
     model: {
       name: source.name,
@@ -19,6 +20,14 @@ export async function provenance(model: Model, pairs: readonly Pair[]): Promise<
       parameters: weights.totalBytes / 4,
     },
     prompts: {
+      ...(only === undefined
+        ? {}
+        : {
+            clean: only.clean.text,
+            corrupt: only.corrupt.text,
+            answer: only.answers.map(({ text }) => text).join(" or "),
+            foil: only.foils.map(({ text }) => text).join(" or "),
+          }),
       pairs: pairs.map((pair) => ({
         id: pair.id,
         clean: pair.clean.text,

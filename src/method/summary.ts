@@ -66,8 +66,8 @@ export function summarise(found: Summarised, options: SummaryOptions): Dataset {
       dataVars[grid.name + suffix] = { dims: [...grid.dims], data: Float64Array.from(columns, of), attrs };
     };
     const base = direction === "denoise" ? corrupt : clean;
-    add("", { unit, long_name: `${metric} of the edited run` }, mean);
-    add("_effect", { unit, long_name: "difference from the base run" }, (column) =>
+    add("", { unit, quantity: "metric", long_name: `${metric} of the edited run` }, mean);
+    add("_effect", { unit, quantity: "effect", long_name: "difference from the base run" }, (column) =>
       mean(column.map((value, i) => value - (base[i] ?? 0))),
     );
     if (normalize) {

@@ -25,6 +25,7 @@ export function nodeBackend(options: { readonly device?: Device; readonly thread
     runtime: ort,
     version: `onnxruntime-node ${version}`,
     device,
+    writesInto: device === "cpu",
     ...(threads === undefined ? {} : { threads }),
   });
 }

@@ -26,12 +26,14 @@ export interface OrtOptions {
   readonly device: "cpu" | "webgpu" | "cuda" | "wasm";
   /** Threads inside one operation; the runtime's own choice if absent. */
   readonly threads?: number;
+  /** Whether outputs are written into tensors that are offered; the WebAssembly engine has a memory of its own. */
+  readonly writesInto: boolean;
 }
 
 /** Every session has a thread pool of its own, whose threads would go on spinning after a run and starve the next session. */
 const NO_SPINNING = { session: { force_spinning_stop: "1", intra_op: { allow_spinning: "0" } } };
 
-export function ortBackend({ runtime, version, device, threads }: OrtOptions): Backend {
+export function ortBackend({ runtime, version, device, threads, writesInto }: OrtOptions): Backend {
   const executables = new Map<string, Promise<{ executable: Executable; session: InferenceSession }>>();
   // Weights are the same arrays in every run: they are wrapped once.
   const wrapped = new WeakMap<TensorData, OrtTensor>();
@@ -82,7 +84,7 @@ export function ortBackend({ runtime, version, device, threads }: OrtOptions): B
     }
     const fetches: Record<string, OrtTensor | null> = {};
     for (const site of program.outputs) {
-      const target = into?.[site];
+      const target = writesInto ? into?.[site] : undefined;
       fetches[outputName(site)] =
         target === undefined
           ? null
@@ -92,8 +94,10 @@ export function ortBackend({ runtime, version, device, threads }: OrtOptions): B
     const result: Record<string, Tensor<FloatArray>> = {};
     for (const site of program.outputs) {
       const output = found[outputName(site)] as OrtTensor;
-      const data = output.location === "cpu" ? output.data : await output.getData();
-      result[site] = into?.[site] ?? { shape: output.dims, data: data as Float32Array };
+      const data = (output.location === "cpu" ? output.data : await output.getData()) as Float32Array;
+      const target = into?.[site];
+      if (target !== undefined && !writesInto) target.data.set(data);
+      result[site] = target ?? { shape: output.dims, data };
     }
     return result;
   }

@@ -29,5 +29,6 @@ export function webBackend({ device = "wasm", threads = 1 }: WebOptions = {}): B
     version: `onnxruntime-web ${ort.env.versions.web ?? ""}`,
     device,
     threads,
+    writesInto: false,
   });
 }
