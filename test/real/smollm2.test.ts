@@ -83,18 +83,17 @@ for (const [site, by] of [
 
 test.runIf(present)(`next-token probabilities are PyTorch's${reason}`, async () => {
   const loaded = await model();
-  const known: Record<string, readonly [string, number]> = {
-    " The Eiffel Tower is in the city of": [" Paris", 0.656],
-    "The Colosseum is in the city of": [" Rome", 0.849],
-  };
   for (const { prompt, top } of golden.next_token) {
-    const ids = loaded.tokenizer.encode(prompt);
-    const { logprobs, ids: next } = await generate(loaded, ids, { tokens: 1 });
-    const [first] = top;
-    expect(next).toEqual([first?.id]);
-    expect(Math.abs(Math.exp(logprobs[0] ?? 0) - (first?.prob ?? 0))).toBeLessThan(1e-4);
-    const [text, probability] = known[prompt] ?? ["", 0];
-    expect(loaded.tokenizer.decode(next)).toBe(text);
+    const { logprobs, ids } = await generate(loaded, loaded.tokenizer.encode(prompt), { tokens: 1 });
+    expect(ids).toEqual([top[0]?.id]);
+    expect(Math.abs(Math.exp(logprobs[0] ?? 0) - (top[0]?.prob ?? 0))).toBeLessThan(1e-4);
+  }
+  for (const [prompt, answer, probability] of [
+    ["The Eiffel Tower is in the city of", " Paris", 0.656],
+    ["The Colosseum is in the city of", " Rome", 0.849],
+  ] as const) {
+    const { logprobs, ids } = await generate(loaded, loaded.tokenizer.encode(prompt), { tokens: 1 });
+    expect(loaded.tokenizer.decode(ids)).toBe(answer);
     expect(Math.abs(Math.exp(logprobs[0] ?? 0) - probability)).toBeLessThan(1e-3);
   }
 });
