@@ -2,8 +2,10 @@
 
 import type { PatchingOptions } from "./method/activation-patching.ts";
 import * as method from "./method/activation-patching.ts";
+import * as next from "./method/next-token.ts";
 import type { Model } from "./model/model.ts";
 import type { Pair } from "./model/pair.ts";
+import { tokensOf } from "./model/pair-tokens.ts";
 import { save } from "./plot/save.node.ts";
 import type { Cell, Label } from "./result/cells.ts";
 import { at } from "./result/cells.ts";
@@ -41,4 +43,17 @@ export async function activationPatching(
   options: PatchingOptions,
 ): Promise<Result> {
   return result(await method.activationPatching(model, "clean" in pairs ? [pairs] : pairs, options));
+}
+
+/**
+ * The most probable next tokens of a prompt, as typed, with `logit`, `logprob` and `prob` over dim `rank`.
+ * BOS is put in front where the tokenizer's own setting says so, unless told otherwise.
+ */
+export async function nextTokens(
+  model: Model,
+  prompt: string,
+  options: next.NextTokenOptions & { readonly bos?: boolean | undefined } = {},
+): Promise<Result> {
+  const { bos = model.tokenizer.addsBos } = options;
+  return result(await next.nextTokens(model, tokensOf(prompt, model.tokenizer, { bos }), options));
 }

@@ -1,5 +1,6 @@
 /** @file `crosspatch patch`: exact activation patching. */
 import type { Command } from "commander";
+import { methodOf } from "../method/registry.ts";
 import { addOptions } from "./options.ts";
 import { MODEL, type Request, requestOf } from "./request.ts";
 
@@ -16,10 +17,11 @@ export function addPatch(program: Command, act: (request: Request) => Promise<vo
   const command = program
     .command("patch")
     .argument("<model>", MODEL)
-    .summary("exact activation patching")
+    .summary(methodOf("patch").summary)
     .description(
       "Replaces activations one cell at a time and measures what that does: every number is what a whole forward " +
-        "pass with that one edit gives, and some are recomputed that way as a check.",
+        "pass with that one edit gives, and some are recomputed that way as a check.\n\n" +
+        `Follows ${methodOf("patch").source}.`,
     )
     .addHelpText("after", EXAMPLES);
   addOptions(command, "patch").action((model: string) => act(requestOf("patch", model, command)));

@@ -1,5 +1,6 @@
 /** @file `crosspatch run`: the next token of a prompt, with or without edits, and a continuation. */
 import type { Command } from "commander";
+import { methodOf } from "../method/registry.ts";
 import { addOptions } from "./options.ts";
 import { MODEL, type Request, requestOf } from "./request.ts";
 
@@ -18,7 +19,7 @@ export function addRun(program: Command, act: (request: Request) => Promise<void
   const command = program
     .command("run")
     .argument("<model>", MODEL)
-    .summary("the next token's distribution, and continuations")
+    .summary(methodOf("run").summary)
     .description("The most probable next tokens of a prompt, with edits where a file of them is given.")
     .addHelpText("after", EXAMPLES);
   addOptions(command, "run").action((model: string) => act(requestOf("run", model, command)));

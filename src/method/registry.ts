@@ -7,20 +7,26 @@ export interface Method {
   readonly command: string;
   readonly summary: string;
   /** The papers it follows. */
-  readonly source: string;
+  readonly source?: string;
 }
 
 export const methods: readonly Method[] = [
   {
     name: "run",
     command: "run",
-    summary: "The distribution of the next token, with or without edits, and greedy or sampled continuations",
-    source: "the model itself",
+    summary: "the next token's distribution, with or without edits, and continuations",
   },
   {
     name: "activation-patching",
     command: "patch",
-    summary: "What each part causes: its activation is replaced, exactly, and the behaviour measured again",
+    summary: "exact activation patching: what each part causes",
     source: "Vig et al. 2020; Meng et al. 2022; Zhang & Nanda 2024",
   },
 ];
+
+/** The method that a command runs. */
+export function methodOf(command: string): Method {
+  const method = methods.find((known) => known.command === command);
+  if (method === undefined) throw new RangeError(`no method has the command ${command}`);
+  return method;
+}
