@@ -1,0 +1,40 @@
+/** @file `npm start`: from a fresh checkout to a first result, on the model that comes along. */
+import { spawnSync } from "node:child_process";
+import { join } from "node:path";
+import { root, setUp } from "./setup.mjs";
+
+setUp();
+const out = join("runs", "start");
+process.stdout.write(`
+Two prompts that differ in one word. After "… John gave a drink to" the toy model says " Mary"; after "… Mary gave
+a drink to" it says " John". Each cell below is the second prompt with one activation taken from the first.
+
+`);
+const { status } = spawnSync(
+  process.execPath,
+  [
+    join(root, "dist", "cli", "bin.js"),
+    ...["patch", "toy"],
+    ...["--clean", "When Mary and John went to the store, John gave a drink to"],
+    ...["--corrupt", "When Mary and John went to the store, Mary gave a drink to"],
+    ...["--answer", " Mary", "--foil", " John"],
+    ...["--site", "resid_pre", "--by", "layer,pos"],
+    ...["--out", out, "--show"],
+  ],
+  { cwd: root, stdio: "inherit" },
+);
+if (status !== 0) process.exit(status ?? 1);
+process.stdout.write(`
+A bright cell says: this token's state at this layer is enough to bring " Mary" back. It starts at the changed name
+and ends at the last word; the layer where it jumps is where attention carries it over.
+
+The report:   ${join(out, "report.html")}
+Again:        npx crosspatch experiment ${join(out, "experiment.json")}
+
+Next:
+  npx crosspatch patch toy --task ioi --n 50 --site z --by layer,head     which heads, over 50 pairs, with intervals
+  npx crosspatch run toy --prompt "The capital of France is the city of"  what the model says
+  npx crosspatch info model.gguf                                          any Llama, Qwen, Gemma, GPT-2, … GGUF file
+  npx crosspatch patch hf:openai-community/gpt2 --task ioi --n 10         or a model from the hub
+  npx crosspatch --help
+`);
