@@ -93,9 +93,10 @@ export async function sweep(model: Model, input: SweepInput, options: SweepOptio
   const { stateBytes = DEFAULT_STATE_BYTES } = options;
   const perPosition = model.architecture.dModel * (model.backend.precision === "float32" ? 4 : 8);
   const contexts = contextCache(model.architecture, model.backend.allocate);
+  const own = new Map<number, Reading>();
   let done = 0;
   for (const wave of waves(input, stateBytes / perPosition)) {
-    await runWave(model, { input, options, contexts, wave, done });
+    await runWave(model, { input, options, contexts, own, wave, done });
     done += wave.length;
   }
 }
@@ -122,6 +123,8 @@ interface Wave {
   readonly input: SweepInput;
   readonly options: SweepOptions;
   readonly contexts: ContextCache;
+  /** Each run's own reading, made by the first wave. */
+  readonly own: Map<number, Reading>;
   readonly wave: readonly number[];
   /** Variants of earlier waves. */
   readonly done: number;
@@ -130,7 +133,7 @@ interface Wave {
 const byOrder = (a: Edit, b: Edit): number =>
   a.layer - b.layer || SITE_NAMES.indexOf(a.site) - SITE_NAMES.indexOf(b.site);
 
-async function runWave(model: Model, { input, options, contexts, wave, done }: Wave): Promise<void> {
+async function runWave(model: Model, { input, options, contexts, own, wave, done }: Wave): Promise<void> {
   const { definition, architecture } = model;
   const layers = definition.blocks.length;
   const variants = wave.map((index) => {
@@ -180,8 +183,7 @@ async function runWave(model: Model, { input, options, contexts, wave, done }: W
     options.onProgress?.(done * layers + wave.length * (index + 1), input.count * layers);
   }
 
-  const first = done === 0;
-  await readAll(model, { input, options, wave, first, batch, rowOf, residual, branches });
+  await readAll(model, { input, options, own, wave, batch, rowOf, residual, branches });
 }
 
 type Pending = Pick<Branch, "index" | "run" | "edits">;
@@ -620,9 +622,8 @@ function rowsOf(
 interface ReadAll {
   readonly input: SweepInput;
   readonly options: SweepOptions;
+  readonly own: Map<number, Reading>;
   readonly wave: readonly number[];
-  /** Whether this is the first wave, in which every run is read. */
-  readonly first: boolean;
   readonly batch: Batch;
   readonly rowOf: ReadonlyMap<number, number>;
   /** Final residual stream of the companions. */
@@ -630,10 +631,13 @@ interface ReadAll {
   readonly branches: readonly Branch[];
 }
 
-/** Reads the companions, then the branches, then gives every variant that never branched its companion's reading. */
+/**
+ * Reads the companions in the first wave, then the branches, then gives every variant that never branched its
+ * companion's reading: that of the first wave, so that its effect is 0 to the last bit in later ones too.
+ */
 async function readAll(
   model: Model,
-  { input, options, wave, first, batch, rowOf, residual, branches }: ReadAll,
+  { input, options, own, wave, batch, rowOf, residual, branches }: ReadAll,
 ): Promise<void> {
   const width = model.architecture.dModel;
   const companionRow = (run: number, positions: ArrayLike<number>): FloatArray => {
@@ -643,13 +647,13 @@ async function readAll(
   };
   const positionsOf = (run: number): number[] => input.runs[run]?.read.map(({ position }) => position) ?? [];
 
-  const own = new Map<number, Reading>();
-  const runs = [...rowOf.keys()].map((run) => ({ run, residual: companionRow(run, positionsOf(run)) }));
+  const unread = [...rowOf.keys()].filter((run) => !own.has(run));
+  const runs = unread.map((run) => ({ run, residual: companionRow(run, positionsOf(run)) }));
   await readRows(model, runs, {
     reads: ({ run }) => input.runs[run]?.read ?? [],
     onReading: ({ run }, reading) => {
       own.set(run, reading);
-      if (first) options.onRun?.(run, reading);
+      options.onRun?.(run, reading);
     },
   });
 

@@ -1,33 +1,40 @@
 /** @file The tiny checkpoints of the goldens as models. Trusted test data. */
 
+import { afterAll } from "vitest";
 import type { Backend } from "../../src/backend/backend.ts";
 import type { Definition } from "../../src/model/architecture.ts";
-import { define } from "../../src/model/families/registry.ts";
 import type { Model } from "../../src/model/model.ts";
 import { makeModel } from "../../src/model/model.ts";
-import { weightStore } from "../../src/model/store.ts";
+import type { WeightStore } from "../../src/model/store.ts";
 import type { Tokenizer } from "../../src/model/tokenizer/tokenizer.ts";
-import type { WeightSource } from "../../src/model/weights/source.ts";
-import { readCheckpoint, readConfig } from "../conformance/checkpoint.ts";
+import { openCheckpoint } from "../conformance/checkpoint.ts";
 import { families } from "../goldens/load.ts";
 
 /** A golden checkpoint on a backend. The backend is the caller's to close. */
-export function loadGolden(name: string, backend: Backend): Model {
+export async function loadGolden(name: string, backend: Backend): Promise<Model> {
   const family = families().find((known) => known.name === name);
   if (family === undefined) throw new Error(`no golden is named ${name}`);
-  const { directory } = family;
-  return modelOf(define(readConfig(directory)), readCheckpoint(directory), backend);
+  return modelOf({ ...(await openCheckpoint(family.directory)), backend });
 }
 
-/** A model of any definition and weights, without a tokenizer. */
-export function modelOf(definition: Definition, source: WeightSource, backend: Backend): Model {
-  return makeModel({
-    definition,
-    weights: weightStore(definition, source),
-    backend,
-    tokenizer: NO_TOKENIZER,
-    source: { name: definition.architecture.name, dtype: "", hash: () => source.hash() },
-  });
+/** The same for all tests of the describe block it is called in: opened once, when first asked for, and closed at the end. */
+export function useGolden(name: string, backend: Backend): () => Promise<Model> {
+  let opened: Promise<Model> | undefined;
+  afterAll(async () => (await opened)?.weights.close());
+  return () => {
+    opened ??= loadGolden(name, backend);
+    return opened;
+  };
+}
+
+/** A model without a tokenizer. */
+export function modelOf(parts: {
+  readonly definition: Definition;
+  readonly weights: WeightStore;
+  readonly backend: Backend;
+}): Model {
+  const { name } = parts.definition.architecture;
+  return makeModel({ ...parts, tokenizer: NO_TOKENIZER, source: { name, dtype: "", hash: async () => "" } });
 }
 
 const refused = (): never => {

@@ -107,7 +107,9 @@ export async function plain(
     for (const [row, values] of rows.entries()) stacked.set(values, row * dModel);
     const found = await unembed(model, stacked, { logits: true });
     logits.push(
-      rows.map((_, row) => Float64Array.from(found.logits ?? []).slice(row * vocabulary, (row + 1) * vocabulary)),
+      rows.map((_, row) =>
+        Float64Array.from(found.logits ?? []).slice(row * vocabulary, (row + 1) * vocabulary),
+      ),
     );
   }
   return logits;
@@ -128,5 +130,8 @@ export function distance(a: Logits, b: Logits): number {
 
 /** Largest absolute logit. */
 export function magnitude(logits: Logits): number {
-  return logits.reduce((worst, row) => row.reduce((most, value) => Math.max(most, Math.abs(value)), worst), 0);
+  return logits.reduce(
+    (worst, row) => row.reduce((most, value) => Math.max(most, Math.abs(value)), worst),
+    0,
+  );
 }
