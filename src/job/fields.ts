@@ -4,6 +4,7 @@
  */
 import { z } from "zod";
 import type { Fault } from "../core/errors.ts";
+import { excerpt } from "../core/excerpt.ts";
 
 /** The schema of every option of a command, complete by type. An issue's message is the `wanted` of its fault. */
 export type FieldsOf<T> = { readonly [K in keyof T]-?: z.ZodType<NonNullable<T[K]>> };
@@ -135,6 +136,5 @@ export function inWords(value: unknown): string {
   if (value === undefined) return "nothing";
   if (value === null) return "null";
   if (typeof value === "object" && !Array.isArray(value)) return "an object";
-  const json = JSON.stringify(value);
-  return json.length <= 60 ? json : `${json.slice(0, 60)}…`;
+  return excerpt(value, 60);
 }

@@ -3,6 +3,7 @@
 import { z } from "zod";
 import type { Fault } from "../core/errors.ts";
 import { InputError, inputError, refuse } from "../core/errors.ts";
+import { excerpt } from "../core/excerpt.ts";
 import type { RopeScaling } from "./rope.ts";
 
 /**
@@ -68,6 +69,9 @@ const INERT = [
 /** Sizes that a config may claim, as a bound on what is allocated for them. */
 const MAX_SIZE = 1 << 24;
 export const size: z.ZodNumber = z.int().min(1).max(MAX_SIZE);
+/** Most layers: each costs memory before any weight is held against it. Llama 3.1 405B, the deepest in use, has 126. */
+export const MAX_LAYERS = 1024;
+export const layerCount: z.ZodNumber = z.int().min(1).max(MAX_LAYERS);
 export const epsilon: z.ZodNumber = z.number().positive().max(1);
 
 /** A schema that takes exactly these keys and the inert ones. */
@@ -96,12 +100,7 @@ function toFaults(issue: z.core.$ZodIssue): Fault[] {
     }));
   }
   const where = path.length === 0 ? "config.json" : `config.json: ${path.join(".")}`;
-  return [{ where, found: show(issue.input), wanted: wanted(issue) }];
-}
-
-/** A value as JSON, cut to a length that fits a line. */
-function show(value: unknown): string {
-  return value === undefined ? "nothing" : (JSON.stringify(value)?.slice(0, 80) ?? typeof value);
+  return [{ where, found: excerpt(issue.input, 80), wanted: wanted(issue) }];
 }
 
 function wanted(issue: z.core.$ZodIssue): string {

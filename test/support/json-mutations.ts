@@ -21,13 +21,15 @@ const strangers: readonly ((random: Random) => Json)[] = [
   () => [[], {}, null, 7],
   () => ({}),
   () => ({ type: "Sequence", length: 1e9 }),
-  () => nested(200),
+  (random) => nested(200, SEQUENCES[random.integer(SEQUENCES.length)] ?? ""),
 ];
 
-function nested(depth: number): Json {
+/** What the parts of a tokenizer call the steps of a sequence. */
+const SEQUENCES = ["pretokenizers", "normalizers", "decoders"];
+
+function nested(depth: number, children: string): Json {
   let value: Json = { type: "Sequence" };
-  for (let i = 0; i < depth; i++)
-    value = { type: "Sequence", pretokenizers: [value], normalizers: [value], decoders: [value] };
+  for (let i = 0; i < depth; i++) value = { type: "Sequence", [children]: [value] };
   return value;
 }
 

@@ -12,6 +12,7 @@ import {
   activationName,
   configSchema,
   epsilon,
+  layerCount,
   parseConfig,
   readRope,
   requireHeads,
@@ -26,7 +27,7 @@ import type { Rotary } from "../rope.ts";
 const schema = configSchema({
   hidden_size: size,
   intermediate_size: size,
-  num_hidden_layers: size,
+  num_hidden_layers: layerCount,
   num_attention_heads: size,
   hidden_act: activationName.default("gelu"),
   layer_norm_eps: epsilon.default(1e-5),

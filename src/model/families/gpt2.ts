@@ -12,6 +12,7 @@ import {
   activationName,
   configSchema,
   epsilon,
+  layerCount,
   parseConfig,
   requireHeads,
   size,
@@ -23,7 +24,7 @@ import { sequentialBlock } from "../parts.ts";
 const schema = configSchema({
   n_embd: size,
   n_head: size,
-  n_layer: size,
+  n_layer: layerCount,
   n_inner: size.nullish(),
   n_positions: size.default(1024),
   n_ctx: size.optional(),

@@ -12,6 +12,7 @@ import {
   activationName,
   configSchema,
   epsilon,
+  layerCount,
   parseConfig,
   requireHeads,
   size,
@@ -24,7 +25,7 @@ import type { Rotary } from "../rope.ts";
 const schema = configSchema({
   n_embd: size,
   n_head: size,
-  n_layer: size,
+  n_layer: layerCount,
   n_inner: size.nullish(),
   n_positions: size.default(2048),
   n_ctx: size.optional(),

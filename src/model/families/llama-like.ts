@@ -8,7 +8,7 @@ import type { z } from "zod";
 import type { Activation } from "../../program/ops.ts";
 import { builder } from "../../program/program.ts";
 import type { Definition, LayerKind } from "../architecture.ts";
-import { epsilon, ROPE_KEYS, requireHeads, size } from "../config.ts";
+import { epsilon, layerCount, ROPE_KEYS, requireHeads, size } from "../config.ts";
 import { embedTokens, unembedTokens } from "../ends.ts";
 import type { AttentionOptions, MlpOptions, Norm, Projection } from "../parts.ts";
 import { sequentialBlock } from "../parts.ts";
@@ -28,7 +28,7 @@ export const LLAMA_KEYS: typeof ROPE_KEYS & {
   ...ROPE_KEYS,
   hidden_size: size,
   intermediate_size: size,
-  num_hidden_layers: size,
+  num_hidden_layers: layerCount,
   num_attention_heads: size,
   num_key_value_heads: size.nullish(),
   head_dim: size.nullish(),

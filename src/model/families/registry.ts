@@ -2,6 +2,7 @@
 
 import { z } from "zod";
 import { inputError } from "../../core/errors.ts";
+import { excerpt } from "../../core/excerpt.ts";
 import type { Definition, Family } from "../architecture.ts";
 import { gemma2 } from "./gemma2.ts";
 import { gemma3 } from "./gemma3.ts";
@@ -42,7 +43,7 @@ export function define(config: unknown): Definition {
     const found = (config as { readonly architectures?: unknown } | null | undefined)?.architectures;
     throw inputError(
       "config.json: architectures",
-      found === undefined ? "nothing" : JSON.stringify(found).slice(0, 80),
+      excerpt(found, 80),
       `one of ${known.map((architecture) => JSON.stringify([architecture])).join(", ")}`,
       "Models of other architectures cannot be read yet.",
     );

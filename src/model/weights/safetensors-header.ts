@@ -6,6 +6,7 @@
 
 import type { Fault } from "../../core/errors.ts";
 import { inputError } from "../../core/errors.ts";
+import { excerpt } from "../../core/excerpt.ts";
 import { decodeUtf8 } from "../../numeric/utf8.ts";
 import type { ByteSource } from "./byte-source.ts";
 import { overlapFaults, refuseAll } from "./reading.ts";
@@ -139,7 +140,7 @@ function readEntry(
   { where, start, size }: { readonly where: string; readonly start: number; readonly size: number },
 ): SafetensorsEntry | Fault[] {
   const { dtype, shape, data_offsets: offsets } = isObject(entry) ? entry : {};
-  const show = (value: unknown): string => (JSON.stringify(value) ?? "nothing").slice(0, 80);
+  const show = (value: unknown): string => excerpt(value, 80);
   const faults: Fault[] = [];
   const bits = typeof dtype === "string" ? DTYPE_BITS.get(dtype) : undefined;
   if (bits === undefined || typeof dtype !== "string") {

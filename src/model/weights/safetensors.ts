@@ -2,6 +2,7 @@
 
 import type { Fault } from "../../core/errors.ts";
 import { inputError } from "../../core/errors.ts";
+import { excerpt } from "../../core/excerpt.ts";
 import type { Tensor } from "../../core/tensor.ts";
 import { BLOCK_FORMATS, isDecodable } from "../../numeric/dequantize.ts";
 import type { ByteSource } from "./byte-source.ts";
@@ -80,7 +81,7 @@ async function readIndex(index: ByteSource): Promise<Map<string, string>> {
     // Names of files beside the index and nothing else: an index must not reach into other folders.
     if (typeof file === "string" && /^[\w-][\w.-]{0,254}$/.test(file)) places.set(name, file);
     else {
-      const found = (JSON.stringify(file) ?? "nothing").slice(0, 80);
+      const found = excerpt(file, 80);
       faults.push({ where: `${index.name}: ${name}`, found, wanted: "the name of a file beside the index" });
     }
   }
