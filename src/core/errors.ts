@@ -16,15 +16,24 @@ export function formatFault(fault: Fault): string {
   return `${fault.where}: found ${fault.found}; wanted ${fault.wanted}.${fix}`;
 }
 
+/** Most lines of one message: enough to see a pattern; a hostile file has faults for more text than a string holds. */
+const MAX_SHOWN = 200;
+
+function formatFaults(faults: readonly Fault[]): string {
+  const lines = faults.slice(0, MAX_SHOWN).map(formatFault);
+  const more = faults.length - lines.length;
+  return [...lines, ...(more > 0 ? [`and ${more} more faults`] : [])].join("\n");
+}
+
 /**
- * Bad input, with every fault at once. The command line prints the message and exits with status 2;
- * anything else that is thrown is a defect of crosspatch or of the machine and exits with 1.
+ * Bad input, with every fault at once; of very many, the message has the first. The command line prints the message
+ * and exits with status 2; anything else that is thrown is a defect of crosspatch or of the machine and exits with 1.
  */
 export class InputError extends Error {
   readonly faults: readonly Fault[];
 
   constructor(faults: readonly Fault[]) {
-    super(faults.map(formatFault).join("\n"));
+    super(formatFaults(faults));
     this.name = "InputError";
     this.faults = faults;
   }

@@ -124,7 +124,7 @@ function runFaults(
   }
   const axes = SITES[site].axes.filter((axis) => axis === "pos" || axis === "dst" || axis === "src");
   // An axis taken whole needs a run of the same length.
-  const beyond = axes.filter((axis) => Math.max(...(cells[axis] ?? [prompt - 1])) >= length);
+  const beyond = axes.filter((axis) => (cells[axis] ?? [prompt - 1]).some((label) => label >= length));
   const ragged = axes.filter((axis) => cells[axis] === undefined && length !== prompt);
   if (beyond.length === 0 && ragged.length === 0) return [];
   return [

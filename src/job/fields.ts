@@ -114,14 +114,14 @@ export function readFields<T extends object>(
   raw: Readonly<Record<string, unknown>>,
 ): { readonly options: T; readonly faults: readonly OptionFault[] } {
   const schemas: Readonly<Record<string, z.ZodType>> = fields;
+  const known = `one of ${Object.keys(schemas).join(", ")}`;
   const options: Record<string, unknown> = {};
   const faults: OptionFault[] = [];
   for (const [option, value] of Object.entries(raw)) {
     if (value === undefined) continue;
     const schema = Object.hasOwn(schemas, option) ? schemas[option] : undefined;
     if (schema === undefined) {
-      const wanted = `one of ${Object.keys(schemas).join(", ")}`;
-      faults.push({ option, found: "an unknown option", wanted });
+      faults.push({ option, found: "an unknown option", wanted: known });
       continue;
     }
     const parsed = schema.safeParse(value);

@@ -21,7 +21,7 @@ export async function allOf<T extends readonly unknown[]>(
   for (const result of settled) {
     if (result.status === "fulfilled") continue;
     if (!(result.reason instanceof InputError)) throw result.reason;
-    faults.push(...result.reason.faults);
+    for (const fault of result.reason.faults) faults.push(fault);
   }
   if (faults.length > 0) throw new InputError(faults);
   return settled.map((result) => (result.status === "fulfilled" ? result.value : undefined)) as unknown as T;

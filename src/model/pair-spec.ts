@@ -75,7 +75,7 @@ export function readPairs(jsonl: string, where: string): LocatedPairs {
       break;
     }
     const parsed = parseLine(line, place);
-    faults.push(...parsed.faults);
+    for (const fault of parsed.faults) faults.push(fault);
     if (parsed.spec === undefined) continue;
     specs.push(parsed.spec);
     places.push(place);

@@ -95,6 +95,11 @@ function leavesMasked({ site, action, value }: Edit): boolean {
   return value.kind === "fill" && value.value === 0;
 }
 
+/** The smallest of a list, which may be longer than a call takes arguments. */
+function least(list: readonly number[]): number {
+  return list.reduce((smallest, number) => Math.min(smallest, number), Number.POSITIVE_INFINITY);
+}
+
 /**
  * Positions of the residual stream that can differ after the block in which the edit is made: those edited, and,
  * where keys or values changed, all that attend to them.
@@ -107,9 +112,9 @@ export function changedPositions(
   const all = Array.from({ length }, (_, position) => position);
   const edited = edit.where[positionAxis(edit.site)] ?? all;
   if (!SITES[edit.site].spreads) {
-    const firstSource = causal && leavesMasked(edit) ? Math.min(...(edit.where.src ?? [0])) : 0;
+    const firstSource = causal && leavesMasked(edit) ? least(edit.where.src ?? [0]) : 0;
     return [...new Set(edited)].filter((position) => position >= firstSource).sort((a, b) => a - b);
   }
-  const first = causal ? Math.min(...edited) : 0;
+  const first = causal ? least(edited) : 0;
   return edited.length === 0 ? [] : all.slice(first);
 }

@@ -1,7 +1,7 @@
 /** @file The formats of untrusted files: how a damaged one is drawn, and how crosspatch opens it. */
 
 import { readFileSync } from "node:fs";
-import { inputError } from "../../src/core/errors.ts";
+import { inputError, refuse } from "../../src/core/errors.ts";
 import { type Random, random } from "../../src/core/random.ts";
 import { readEdits } from "../../src/job/edits.ts";
 import { EXPERIMENT_FORMAT, readExperiment } from "../../src/job/experiment.ts";
@@ -294,8 +294,9 @@ const edits: Json = {
   ],
 };
 
-const openExperiment = (text: string) =>
-  readExperiment(parse(text.replace(/^\uFEFF/, "")), "experiment.json");
+function openExperiment(text: string): void {
+  refuse(readExperiment(parse(text.replace(/^\uFEFF/, "")), "experiment.json").faults);
+}
 
 export const formats: readonly Format[] = [
   {

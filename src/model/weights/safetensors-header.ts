@@ -72,9 +72,8 @@ export async function readSafetensorsHeader(source: ByteSource): Promise<Map<str
     offset,
     bytes: info.bytes,
   }));
-  faults.push(...overlapFaults(source.name, ranges));
-  if (faults.length === 0) faults.push(...gapFaults(source, start, ranges));
-  refuseAll(faults);
+  refuseAll([...faults, ...overlapFaults(source.name, ranges)]);
+  refuseAll(gapFaults(source, start, ranges));
   return entries;
 }
 
