@@ -85,7 +85,7 @@ export function sweepCost(
       let sum = 0;
       for (let cell = 0; cell < grid.size; cell += step) {
         const labels = cellAt(grid, cell);
-        const layer = labels.layer ?? 0;
+        const layer = labels.layer ?? Math.min(...grid.sites.flatMap(({ layers }) => layers));
         const changed = grid.sites.map(({ site, where }) =>
           changedPositions(
             { site, layer, where: where(labels), action: "replace", value: { kind: "fill", value: 0 } },

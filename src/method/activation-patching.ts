@@ -260,10 +260,9 @@ async function variantsOf(model: Model, setup: Setup): Promise<Variants> {
       const { pair, grid, cell } = place(index);
       const at = laid[grid] as Grid;
       const labels = cellAt(at, cell);
-      const layers = labels.layer === undefined ? [...model.architecture.layers.keys()] : [labels.layer];
-      const edits = layers.flatMap((layer) =>
-        at.sites.map(
-          ({ site, where }): Edit => ({
+      const edits = at.sites.flatMap(({ site, layers, where }) =>
+        (labels.layer === undefined ? layers : [labels.layer]).map(
+          (layer): Edit => ({
             site,
             layer,
             where: where(labels),

@@ -18,6 +18,8 @@ export type Chosen = { readonly [D in GridDim]?: readonly number[] | undefined }
 /** A site to patch, and for the joint patching of several, the others. */
 export interface GridSite {
   readonly site: SiteName;
+  /** Layers at which the site is patched in every cell that does not name one. */
+  readonly layers: readonly number[];
   readonly where: (cell: Readonly<Partial<Record<GridDim, number>>>) => Where;
 }
 
@@ -81,10 +83,12 @@ export function grids(model: Model, options: GridOptions): Grid[] {
   if (faults.length > 0) throw new InputError(faults);
 
   const groups = options.joint ? [sites] : sites.map((site) => [site]);
-  const found = groups.map((group) => {
-    const grid = gridOf(model, group, { ...options, by, faults });
-    return grid;
-  });
+  const found = groups.map((group) => gridOf(model, group, { ...options, by, faults }));
+  for (const name of new Set(found.map((grid) => grid.name))) {
+    if (found.filter((grid) => grid.name === name).length > 1) {
+      faults.push({ where: "--site", found: `${name} more than once`, wanted: "each site once" });
+    }
+  }
   if (faults.length > 0) throw new InputError(faults);
   return found;
 }
@@ -96,12 +100,29 @@ function gridOf(
 ): Grid {
   const { by, choose = {}, ungroup = false, positions, faults } = options;
   const name = group.map(({ site }) => site).join("+");
-  const members = group.map(({ site }) => ({ site: (ungroup && UNGROUPED[site]) || site }));
+  const members = group.map(({ site, layer }) => ({ site: (ungroup && UNGROUPED[site]) || site, layer }));
   const dims = by.map((dim) =>
     dim === "head" && members.every(({ site }) => hasKvHeads(site)) ? "kv_head" : dim,
   );
 
-  const layers = group[0]?.layer;
+  // A site that names its layer (`blocks.3.attn.hook_z`) is patched there and nowhere else.
+  const named = [...new Set(group.flatMap(({ layer }) => layer ?? []))];
+  const everyLayer = [...model.architecture.layers.keys()];
+  for (const layer of named.filter((index) => !(index in everyLayer))) {
+    faults.push({ where: "--site", found: `layer ${layer}`, wanted: `0 to ${everyLayer.length - 1}` });
+  }
+  if (
+    dims.includes("layer") &&
+    named.length > 0 &&
+    (named.length > 1 || group.some(({ layer }) => layer === undefined))
+  ) {
+    faults.push({
+      where: "--by",
+      found: `layer for ${group.map(({ asked }) => asked).join(", ")}, which are patched at layers of their own`,
+      wanted: "sites without a layer",
+      fix: "Leave layer out of --by, or the layers out of --site.",
+    });
+  }
   const sizes: Record<GridDim, number | undefined> = {
     layer: model.architecture.layers.length,
     pos: positions,
@@ -129,15 +150,18 @@ function gridOf(
       });
     }
   }
-  const labels = dims.map((dim) => {
-    const all = Array.from({ length: sizes[dim] ?? 0 }, (_, index) => index);
-    if (dim === "layer" && layers !== undefined) return [layers];
-    const chosen = choose[dim] ?? (dim === "kv_head" ? choose.head : undefined);
-    const outside = chosen?.filter((label) => !(label in all)) ?? [];
-    if (outside.length > 0 && sizes[dim] !== undefined) {
-      faults.push({ where: `--${dim}`, found: outside.join(", "), wanted: `0 to ${(sizes[dim] ?? 1) - 1}` });
+  const chosenOf = (dim: GridDim): readonly number[] | undefined =>
+    dim === "kv_head" ? (choose.kv_head ?? choose.head) : choose[dim];
+  for (const dim of GRID_DIMS) {
+    const size = dim === "head" && dims.includes("kv_head") ? sizes.kv_head : sizes[dim];
+    const outside = choose[dim]?.filter((label) => size !== undefined && !(label >= 0 && label < size)) ?? [];
+    if (outside.length > 0) {
+      faults.push({ where: `--${dim}`, found: outside.join(", "), wanted: `0 to ${(size ?? 1) - 1}` });
     }
-    return chosen ?? all;
+  }
+  const labels = dims.map((dim) => {
+    if (dim === "layer" && named.length > 0) return named;
+    return chosenOf(dim) ?? Array.from({ length: sizes[dim] ?? 0 }, (_, index) => index);
   });
 
   return {
@@ -145,8 +169,9 @@ function gridOf(
     dims,
     labels,
     size: sizeOf(labels.map((list) => list.length)),
-    sites: members.map(({ site }) => ({
+    sites: members.map(({ site, layer }) => ({
       site,
+      layers: layer === undefined ? (choose.layer ?? everyLayer) : [layer],
       where(cell) {
         const where: { [A in Axis]?: readonly number[] } = {};
         // What is not told apart by a dim can still be restricted to the chosen labels.

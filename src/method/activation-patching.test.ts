@@ -1,0 +1,225 @@
+import { expect, test } from "vitest";
+import { goldenFacts } from "../../test/goldens/load.ts";
+import { loadGolden } from "../../test/helpers/golden-model.ts";
+import { referenceBackend } from "../backend/reference/reference.ts";
+import { InputError } from "../core/errors.ts";
+import type { Model } from "../model/model.ts";
+import type { Pair } from "../model/pair.ts";
+import type { Dataset } from "../result/result.ts";
+import type { Edit } from "../run/edit.ts";
+import { patch } from "../run/edit.ts";
+import { unembed } from "../run/ends.ts";
+import { forward } from "../run/forward.ts";
+import type { SiteName } from "../run/site.ts";
+import type { PatchingOptions } from "./activation-patching.ts";
+import { activationPatching } from "./activation-patching.ts";
+
+const NAME = "llama-gqa-tied";
+const { patching } = goldenFacts(NAME);
+const model = await loadGolden(NAME, referenceBackend());
+const LAYERS = model.architecture.layers.length;
+
+const tokens = (ids: readonly number[], text: string): Pair["clean"] => ({
+  text,
+  ids,
+  pieces: ids.map((id) => `<${id}>`),
+});
+
+function pairOf(clean: readonly number[], corrupt: readonly number[], id = "0"): Pair {
+  return {
+    id,
+    where: `pair ${id}`,
+    clean: tokens(clean, "clean"),
+    corrupt: tokens(corrupt, "corrupt"),
+    answers: [tokens([patching.answer], "answer")],
+    foils: [tokens([patching.foil], "foil")],
+    differing: clean.flatMap((token, position) => (token === corrupt[position] ? [] : [position])),
+  };
+}
+const pair = pairOf(patching.clean, patching.corrupt);
+const swapped = pairOf(patching.corrupt, patching.clean, "1");
+
+/** The logit difference of one whole pass with edits, on the corrupt prompt unless told otherwise. */
+async function whole(
+  edits: readonly Edit[],
+  base = patching.corrupt,
+  source = patching.clean,
+): Promise<number> {
+  const capture = edits.map(({ site, layer }) => ({ site, layers: [layer] }));
+  const { caches } = await forward(model, [source], { capture });
+  const { residuals } = await forward(model, [base], { edits: [edits], runs: caches });
+  const last = residuals[0]?.slice(-model.architecture.dModel) ?? new Float64Array(0);
+  const { columns } = await unembed(model, last, { columns: [patching.answer, patching.foil] });
+  return (columns?.[0] ?? Number.NaN) - (columns?.[1] ?? Number.NaN);
+}
+
+const run = (options: PatchingOptions, pairs: readonly Pair[] = [pair]): Promise<Dataset> =>
+  activationPatching(model, pairs, { verify: 0, ...options });
+const values = (result: Dataset, name: string): number[] =>
+  [...(result.dataVars[name]?.data ?? [])].map(Number);
+const heads = [...Array(model.architecture.heads).keys()];
+const everyLayer = [...Array(LAYERS).keys()];
+const close = (found: readonly number[], wanted: readonly number[]): void => {
+  expect(found.length).toBe(wanted.length);
+  found.forEach((value, i) => {
+    expect(Math.abs(value - (wanted[i] ?? Number.NaN))).toBeLessThan(1e-9);
+  });
+};
+
+test("--layer without layer in --by patches those layers, and no others", async () => {
+  const wanted: number[] = [];
+  for (const head of heads) wanted.push(await whole([patch("z", 1, { run: 0, where: { head: [head] } })]));
+  close(values(await run({ sites: ["z"], by: ["head"], choose: { layer: [1] } }), "z"), wanted);
+});
+
+test("a site that names its layer is patched there alone, also beside others", async () => {
+  const single = await run({ sites: ["blocks.1.attn.hook_z"], by: ["head"] });
+  close(values(single, "z"), values(await run({ sites: ["z"], by: ["head"], choose: { layer: [1] } }), "z"));
+  const joint = await run({
+    sites: ["blocks.0.hook_attn_out", "blocks.1.hook_mlp_out"],
+    by: ["pos"],
+    joint: true,
+  });
+  const wanted: number[] = [];
+  for (const pos of patching.clean.keys()) {
+    const at = (site: SiteName, layer: number): Edit => patch(site, layer, { run: 0, where: { pos: [pos] } });
+    wanted.push(await whole([at("attn_out", 0), at("mlp_out", 1)]));
+  }
+  close(values(joint, "attn_out+mlp_out"), wanted);
+});
+
+test("without layer in --by and --layer, a cell spans all layers", async () => {
+  const wanted = await whole(everyLayer.map((layer) => patch("mlp_out", layer, { run: 0 })));
+  close(values(await run({ sites: ["mlp_out"], by: [] }), "mlp_out"), [wanted]);
+});
+
+test("zero, mean and resample ablation are what their definitions say", async () => {
+  const zero = await run({ sites: ["attn_out"], by: ["layer"], ablate: { kind: "zero" } });
+  const byHand: number[] = [];
+  for (const layer of everyLayer) {
+    byHand.push(
+      await whole(
+        [{ site: "attn_out", layer, where: {}, action: "replace", value: { kind: "fill", value: 0 } }],
+        patching.clean,
+      ),
+    );
+  }
+  close(values(zero, "attn_out"), byHand);
+  expect(zero.attrs.direction).toBe("noise");
+
+  const others = [patching.corrupt, patching.corrupt.map((id) => (id + 1) % model.architecture.vocabulary)];
+  const mean = await run({
+    sites: ["attn_out"],
+    by: ["layer"],
+    ablate: { kind: "mean", over: "position" },
+    references: others,
+  });
+  const captured = (await forward(model, others, { capture: [{ site: "attn_out" }] })).caches;
+  const means: number[] = [];
+  for (const layer of everyLayer) {
+    const [a, b] = captured.map((cache) => cache.get("attn_out", layer));
+    const data = [...(a?.data ?? [])].map((value, i) => (value + (b?.data[i] ?? Number.NaN)) / 2);
+    means.push(
+      await whole(
+        [
+          {
+            site: "attn_out",
+            layer,
+            where: {},
+            action: "replace",
+            value: { kind: "given", shape: a?.shape ?? [], data },
+          },
+        ],
+        patching.clean,
+      ),
+    );
+  }
+  close(values(mean, "attn_out"), means);
+
+  // One other prompt to draw from: every draw is that prompt, and the average of equal effects is the effect.
+  const resample = await run({
+    sites: ["attn_out"],
+    by: ["layer"],
+    ablate: { kind: "resample", draws: 3, seed: 5 },
+    references: [patching.corrupt],
+  });
+  const noise = await run({ sites: ["attn_out"], by: ["layer"], direction: "noise" });
+  close(values(resample, "attn_out"), values(noise, "attn_out"));
+});
+
+test("several pairs: means, effects and scores of the pairs, which are given one by one", async () => {
+  const options: PatchingOptions = {
+    sites: ["resid_pre"],
+    by: ["layer", "pos"],
+    perPair: true,
+    normalize: false,
+  };
+  const both = await run(options, [pair, swapped]);
+  const first = values(await run(options, [pair]), "resid_pre");
+  const second = values(await run(options, [swapped]), "resid_pre");
+  close(values(both, "resid_pre_per_pair"), [...first, ...second]);
+  close(
+    values(both, "resid_pre"),
+    first.map((value, i) => (value + (second[i] ?? 0)) / 2),
+  );
+  expect(
+    values(both, "resid_pre_ci_low").every((low, i) => low <= (values(both, "resid_pre")[i] ?? 0) + 1e-12),
+  ).toBe(true);
+});
+
+test("scores are 0 at the corrupt run and 1 at the clean run", async () => {
+  const result = await run({ sites: ["resid_pre"], by: ["layer"], choose: { layer: [0] } });
+  close(values(result, "resid_pre"), [Number(result.attrs.baseline_clean)]);
+  close(values(result, "resid_pre_normalized"), [1]);
+  const untouched = await run({
+    sites: ["resid_pre"],
+    by: ["layer", "pos"],
+    choose: { layer: [0], pos: [pair.differing[0] === 0 ? 1 : 0] },
+  });
+  if (pair.differing[0] !== 0) close(values(untouched, "resid_pre_normalized"), [0]);
+});
+
+test("what cannot be patched is refused, all faults at once", async () => {
+  const refused = await run({ sites: ["zz", "blocks.9.attn.hook_z"], by: ["colour"] }).catch(
+    (error: unknown) => error,
+  );
+  expect(refused).toBeInstanceOf(InputError);
+  expect((refused as InputError).faults.map(({ where, found }) => `${where}: ${found}`)).toEqual([
+    '--site: "zz"',
+    '--by: "colour"',
+  ]);
+  await expect(run({ sites: ["blocks.9.attn.hook_z"], by: ["head"] })).rejects.toThrow(
+    "--site: found layer 9; wanted 0 to",
+  );
+  await expect(run({ sites: ["z"], by: ["layer", "neuron"] })).rejects.toThrow("--by: found neuron for z");
+  await expect(run({ sites: ["blocks.0.attn.hook_z", "z"], by: ["layer"], joint: true })).rejects.toThrow(
+    "layers of their own",
+  );
+  await expect(run({ sites: ["z"], by: ["head"], choose: { layer: [7] } })).rejects.toThrow(
+    "--layer: found 7",
+  );
+  await expect(run({ sites: ["z", "z"], by: ["head"] })).rejects.toThrow("z more than once");
+});
+
+test("a sweep whose sites, dims and direction vary equals whole passes where verified", async () => {
+  for (const [sites, by] of [
+    [
+      ["q", "k"],
+      ["layer", "head"],
+    ],
+    [["pattern"], ["layer", "head", "dst", "src"]],
+    [["mlp_post"], ["layer", "neuron"]],
+    [
+      ["resid_mid", "z"],
+      ["layer", "pos"],
+    ],
+  ] as const) {
+    const result = await activationPatching(model as Model, [pair, swapped], {
+      sites,
+      by,
+      verify: 12,
+      normalize: false,
+    });
+    expect(Number(result.attrs.verify_max_abs_diff)).toBeLessThan(1e-9);
+  }
+});
