@@ -25,7 +25,7 @@ const { status } = spawnSync(
 );
 if (status !== 0) process.exit(status ?? 1);
 process.stdout.write(`
-A bright cell says: this token's state at this layer is enough to bring " Mary" back. It starts at the changed name
+A strong cell says: this token's state at this layer is enough to bring " Mary" back. It starts at the changed name
 and ends at the last word; the layer where it jumps is where attention carries it over.
 
 The report:   ${join(out, "report.html")}

@@ -5,6 +5,7 @@ import { dirname, resolve } from "node:path";
 import type { Fault } from "../core/errors.ts";
 import { type Experiment, experimentJson } from "../job/experiment.ts";
 import type { OutputOptions } from "../job/options.ts";
+import { wrap } from "../plot/labels.ts";
 import type { FileFormat } from "../plot/save.node.ts";
 import { terminal } from "../plot/terminal.ts";
 import { colorDepth } from "../plot/terminal-color.ts";
@@ -98,23 +99,24 @@ export async function emit(experiment: Experiment, dataset: Dataset, io: Io): Pr
   }
   if (json === "-") io.stdout.write(formatJson(dataset));
   else if (show || (files.length === 0 && out === undefined)) io.stdout.write(terminalText(dataset, io));
-  else if (!quiet) io.stderr.write(`${checks(dataset)}\n`.replace(/^\n$/, ""));
+  else if (!quiet) for (const line of checks(dataset)) io.stderr.write(`${line}\n`);
   if (!quiet && written.length > 0) io.stderr.write(`wrote ${written.join(", ")}\n`);
 }
 
 /** Everything there is to say about a result in a terminal. */
 function terminalText(dataset: Dataset, { stdout, env }: Io): string {
   const color = colorDepth(env, { isTerminal: stdout.isTTY === true });
-  const lines = [terminal(dataset, { columns: columnsOf(stdout, env), color })];
+  const columns = columnsOf(stdout, env);
+  const lines = [terminal(dataset, { columns, color })];
   const { text } = dataset.attrs;
   if (typeof text === "string") lines.push("\n", `continues with: ${JSON.stringify(text)}\n`);
-  const checked = checks(dataset);
-  if (checked !== "") lines.push("\n", `${checked}\n`);
+  const checked = checks(dataset).flatMap((line) => wrap(line, columns));
+  if (checked.length > 0) lines.push("\n", ...checked.map((line) => `${line}\n`));
   return lines.join("");
 }
 
 /** How far the result was checked, and how long it took: `4 random cells recomputed …: largest difference 2.1e-5 logit`. */
-function checks(dataset: Dataset): string {
+function checks(dataset: Dataset): string[] {
   const {
     verify_cells: cells,
     verify_max_abs_diff: difference,
@@ -134,5 +136,5 @@ function checks(dataset: Dataset): string {
     const exact = typeof free === "number" && free > 0 ? `, ${free} of them unchanged and so not run` : "";
     parts.push(`${all} cells in ${formatNumber(Number(seconds.toPrecision(2)))} s${exact}`);
   }
-  return parts.join("\n");
+  return parts;
 }

@@ -33,8 +33,14 @@ function bar(stderr: Sink, { label, format = String }: ProgressOptions): Progres
   return {
     update(done, total) {
       const seconds = (performance.now() - started) / 1000;
-      if (shown === undefined) {
-        if (seconds * 1000 < BAR_DELAY_MS || done >= total) return;
+      const rate = done / Math.max(seconds, 1e-3);
+      const words = {
+        count: `${format(Math.floor(done))} of ${format(total)}`,
+        rate: format(rate < 10 ? Math.round(rate * 10) / 10 : Math.round(rate)),
+        left: duration((total - done) / rate),
+      };
+      if (shown !== undefined) shown.update(done, words);
+      else if (seconds * 1000 >= BAR_DELAY_MS && done < total) {
         shown = new cliProgress.SingleBar({
           stream: stderr as unknown as NodeJS.WritableStream,
           format: `${label} {bar} {percentage} % · {count} · {rate}/s · {left} left`,
@@ -44,14 +50,8 @@ function bar(stderr: Sink, { label, format = String }: ProgressOptions): Progres
           hideCursor: true,
           clearOnComplete: true,
         });
-        shown.start(total, done, { count: "", rate: "", left: "" });
+        shown.start(total, done, words);
       }
-      const rate = done / Math.max(seconds, 1e-3);
-      shown.update(done, {
-        count: `${format(Math.floor(done))} of ${format(total)}`,
-        rate: format(rate < 10 ? Math.round(rate * 10) / 10 : Math.round(rate)),
-        left: duration((total - done) / rate),
-      });
     },
     stop: () => shown?.stop(),
   };

@@ -1,7 +1,7 @@
 /** @file The job of the command `patch`: from options to exact activation patching. */
 import type { Ablation } from "../method/ablation.ts";
 import { activationPatching, type PatchingOptions } from "../method/activation-patching.ts";
-import type { Grid } from "../method/grid.ts";
+import type { Chosen, Grid } from "../method/grid.ts";
 import { grids } from "../method/grid.ts";
 import { defaultMetric, metricPlans } from "../metric/plan.ts";
 import type { Model } from "../model/model.ts";
@@ -28,15 +28,7 @@ export async function patchJob(model: Model, options: PatchOptions, context: Job
   const method: PatchingOptions = {
     sites: options.site ?? DEFAULT_SITES,
     by: options.by ?? DEFAULT_BY,
-    choose: {
-      layer: options.layer,
-      pos: options.pos,
-      head: options.head,
-      kv_head: options["kv-head"],
-      neuron: options.neuron,
-      dst: options.dst,
-      src: options.src,
-    },
+    choose: chosen(options),
     direction: options.direction,
     ablate: ablationOf(options, seed),
     joint: options.joint,
@@ -83,6 +75,12 @@ export async function patchJob(model: Model, options: PatchOptions, context: Job
       options: { ...(result.attrs.options as Record<string, Json>), bos: bos ?? model.tokenizer.addsBos },
     },
   };
+}
+
+/** Labels to take along the dims that the options restrict. */
+function chosen({ layer, pos, head, "kv-head": kvHead, neuron, dst, src }: PatchOptions): Chosen {
+  const given = Object.entries({ layer, pos, head, kv_head: kvHead, neuron, dst, src });
+  return Object.fromEntries(given.filter(([, labels]) => labels !== undefined));
 }
 
 function ablationOf(options: PatchOptions, seed: number): Ablation {

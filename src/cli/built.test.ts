@@ -1,0 +1,45 @@
+/** @file The built executable as a process: its exit status, an interruption, a reader that leaves. */
+import { spawn } from "node:child_process";
+import { existsSync } from "node:fs";
+import { mkdtemp, readdir, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { expect, test } from "vitest";
+import { EXAMPLE } from "./testing.ts";
+
+const executable = fileURLToPath(new URL("../../dist/cli/bin.js", import.meta.url));
+
+function start(argv: readonly string[]) {
+  if (!existsSync(executable)) throw new Error("dist/ is missing: npm run build makes it");
+  const child = spawn(process.execPath, [executable, ...argv]);
+  const ended = new Promise<number | null>((resolve) => child.on("close", resolve));
+  return { child, ended };
+}
+
+test("an interruption ends with status 130 and leaves no file", async () => {
+  const folder = await mkdtemp(join(tmpdir(), "crosspatch-"));
+  const { child, ended } = start([
+    ...["patch", "toy", "--task", "ioi", "--n", "2000", "--site", "z", "--by", "layer,head"],
+    ...["--out", join(folder, "run")],
+  ]);
+  child.stderr.once("data", () => child.kill("SIGINT"));
+  expect(await ended).toBe(130);
+  expect(await readdir(folder)).toEqual([]);
+  await rm(folder, { recursive: true });
+});
+
+test("a reader that closes standard output is no error", async () => {
+  const { child, ended } = start(["patch", "toy", ...EXAMPLE, "--quiet"]);
+  child.stdout.destroy();
+  let stderr = "";
+  child.stderr.on("data", (text) => {
+    stderr += text;
+  });
+  expect(await ended).toBe(0);
+  expect(stderr).toBe("");
+});
+
+test("bad input ends with status 2", async () => {
+  expect(await start(["run", "toy"]).ended).toBe(2);
+});

@@ -1,0 +1,167 @@
+/** @file What the command line refuses, by the text that a user reads; nothing may be written. */
+import { mkdtemp, readdir, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterEach, beforeEach, expect, test } from "vitest";
+import { crosspatch, EXAMPLE } from "./testing.ts";
+
+let folder = "";
+beforeEach(async () => {
+  folder = await mkdtemp(join(tmpdir(), "crosspatch-"));
+});
+afterEach(() => rm(folder, { recursive: true }));
+
+/** The message of a refusal, having made sure that it is one. */
+async function refusal(...argv: readonly string[]): Promise<string> {
+  const before = await readdir(folder);
+  const { status, stdout, stderr } = await crosspatch(...argv);
+  expect({ status, stdout, files: await readdir(folder) }).toEqual({ status: 2, stdout: "", files: before });
+  return stderr;
+}
+
+test("a model that does not exist", async () => {
+  expect(await refusal("patch", "nowhere.gguf", ...EXAMPLE, "--json", join(folder, "r.json"))).toBe(
+    'model: found "nowhere.gguf", which does not exist; wanted a .gguf file, a directory with config.json and safetensors, hf:owner/name, or toy.\n',
+  );
+});
+
+test("an unknown site and prompts of different length, both at once", async () => {
+  const pair = [
+    "--clean",
+    "When Mary went to the park",
+    "--corrupt",
+    "When Mary and John went to the park",
+    "--answer",
+    " and",
+  ];
+  const message = await refusal(
+    "patch",
+    "toy",
+    ...pair,
+    "--site",
+    "resid_pree",
+    "--out",
+    join(folder, "run"),
+  );
+  expect(message.split("\n")).toEqual([
+    "pair: found 6 tokens in clean, 8 in corrupt; wanted the same number, token below token. Reword one of them:",
+    "    clean   |When| Mary|    |     | went| to| the| park|",
+    "    corrupt |When| Mary| and| John| went| to| the| park|",
+    expect.stringMatching(/^--site: found "resid_pree"; wanted one of resid_pre, q_in, .*, resid_post\.$/),
+    "",
+  ]);
+});
+
+test("an unknown dim, and one that the site does not have", async () => {
+  expect(await refusal("patch", "toy", ...EXAMPLE, "--by", "layr,pos")).toBe(
+    '--by: found "layr"; wanted some of layer, pos, head, kv_head, neuron, dst, src.\n',
+  );
+  expect(await refusal("patch", "toy", ...EXAMPLE, "--by", "layer,head")).toBe(
+    "--by: found head for resid_pre; wanted dims of the site: layer, pos.\n",
+  );
+});
+
+test("labels outside the prompt", async () => {
+  expect(await refusal("patch", "toy", ...EXAMPLE, "--pos", "13-15")).toBe(
+    "--pos: found 14, 15; wanted 0 to 13.\n",
+  );
+});
+
+test("every fault of every option at once, files included", async () => {
+  const file = join(folder, "taken");
+  await writeFile(file, "");
+  const message = await refusal(
+    "patch",
+    "toy",
+    ...["--pairs", join(folder, "pairs.jsonl"), "--clean", "When", "--n", "x", "--layer", "9-3"],
+    ...[
+      "--metric",
+      "logit",
+      "--memory",
+      "4 apples",
+      "--mean",
+      "all",
+      "--json",
+      join(file, "r.json"),
+      "--out",
+      file,
+    ],
+  );
+  expect(message.replaceAll(folder, "…").split("\n")).toEqual([
+    '--n: found "x"; wanted a whole number from 1 to 100000.',
+    '--layer: found "9-3"; wanted whole numbers and ranges, each number once, as in 3,7-9.',
+    '--metric: found "logit"; wanted one of logit_diff, logprob, prob, kl, kl_reverse, loss.',
+    '--memory: found "4 apples"; wanted a size such as 4GB or 512MiB, at least 1MB.',
+    "--pairs: found --clean and --corrupt, --pairs; wanted prompts from one of --clean and --corrupt, --pairs FILE, --task NAME.",
+    "--mean: found --ablate source; wanted --ablate mean with it.",
+    '--pairs: found "…/pairs.jsonl", which does not exist; wanted a file.',
+    "--json: found …/taken, a file; wanted a directory to write into.",
+    "--out: found …/taken, a file; wanted a directory, which is made if need be.",
+    "",
+  ]);
+});
+
+test("options and commands that do not exist, with a suggestion", async () => {
+  expect(await refusal("patch", "toy", "--sites", "z")).toBe(
+    "error: unknown option '--sites'\n(Did you mean --site?)\n(crosspatch patch --help lists the options)\n",
+  );
+  expect(await refusal("pach", "toy")).toMatch(/^error: unknown command 'pach'\n\(Did you mean patch\?\)/);
+});
+
+test("missing arguments and prompts", async () => {
+  expect(await refusal("patch")).toMatch(/^error: missing required argument 'model'\n/);
+  expect(await refusal("patch", "toy", "--by")).toMatch(/^error: option '--by <dims>' argument missing\n/);
+  expect(await refusal("run", "toy", "--temperature", "1")).toBe(
+    "--temperature: found no --generate; wanted --generate with it.\n--prompt: found none; wanted a text. Give --prompt TEXT.\n",
+  );
+  expect(await refusal("patch", "toy")).toBe(
+    "--clean: found no prompts; wanted prompts from one of --clean and --corrupt, --pairs FILE, --task NAME.\n",
+  );
+});
+
+test("bad lines of a file of pairs, and an answer of several tokens", async () => {
+  const file = join(folder, "pairs.jsonl");
+  await writeFile(file, '{"clean": "John"}\nnonsense\n');
+  expect((await refusal("patch", "toy", "--pairs", file)).replaceAll(file, "pairs.jsonl")).toBe(
+    "pairs.jsonl:1, corrupt: found nothing; wanted a non-empty string.\npairs.jsonl:2: found what is not JSON: nonsense; wanted one JSON object a line.\n",
+  );
+  const twoNames = EXAMPLE.map((text) => (text === " Mary" ? " Mary John" : text));
+  expect(await refusal("patch", "toy", ...twoNames)).toBe(
+    'pair, answer: found " Mary John", 2 tokens: [" Mary" " John"]; wanted one token for the metric logit_diff. Choose a text of one token, or use the metric logprob, prob or loss.\n',
+  );
+});
+
+test("an experiment with every kind of fault", async () => {
+  const file = join(folder, "e.json");
+  const options = { by: 3, sites: "z", pairs: "pairs.jsonl" };
+  await writeFile(file, JSON.stringify({ format: "x", command: "patch", model: "toy", options, extra: 1 }));
+  expect((await refusal("experiment", file)).replaceAll(folder, "…").split("\n")).toEqual([
+    "…/e.json, extra: found an unknown key; wanted only format, command, model, options.",
+    '…/e.json, format: found "x"; wanted "crosspatch.experiment/1".',
+    "…/e.json, options.by: found 3; wanted names separated by commas.",
+    expect.stringMatching(/^…\/e\.json, options\.sites: found an unknown option; wanted one of clean, /),
+    '…/e.json, options.pairs: found "…/pairs.jsonl", which does not exist; wanted a file.',
+    "",
+  ]);
+});
+
+test("edits that do not fit the model", async () => {
+  const file = join(folder, "edits.json");
+  const value = { kind: "fill", value: 0 };
+  const edits = [
+    { site: "z", layer: 9, where: { head: [4], neuron: [0] }, value },
+    { site: "resid_pre", layer: 0, value: { kind: "run", run: 0 } },
+    { site: "mlp_out", layer: 0, value: { kind: "given", shape: [1, 3], data: [1, 2] } },
+  ];
+  await writeFile(file, JSON.stringify({ edits, runs: ["When Mary"] }));
+  const message = await refusal("run", "toy", "--prompt", "When John went to", "--edit", file);
+  expect(message.replaceAll(file, "edits.json").split("\n")).toEqual([
+    "edits.json, edits 0: found layer 9; wanted 0 to 3.",
+    "edits.json, edits 0, where.head: found 4; wanted 0 to 3.",
+    "edits.json, edits 0: found where.neuron; wanted axes of z: pos, head, d_head.",
+    "edits.json, edits 1, value.run: found a run of 2 tokens; wanted the same number as the prompt, 4, or positions that both have.",
+    "edits.json, edits 2, value.shape: found [1, 3]; wanted [4, 64], or 1 along an axis that one value serves.",
+    "edits.json, edits 2, value.data: found 2 numbers; wanted 3.",
+    "",
+  ]);
+});

@@ -1,0 +1,75 @@
+/** @file Laws of reading options. */
+import fc from "fast-check";
+import { expect, test } from "vitest";
+import { bytes, indices, names, readFields } from "./fields.ts";
+import { fields } from "./options.ts";
+
+test("what was read reads as itself, so that an experiment file replays what was typed", () => {
+  const typed = {
+    clean: "a",
+    corrupt: " b",
+    answer: " c",
+    site: "z, mlp_out",
+    by: "layer,pos",
+    layer: "3,7-9",
+    n: "12",
+    memory: "1.5GiB",
+    verify: "0",
+    joint: true,
+    bos: false,
+  };
+  const once = readFields(fields.patch, typed);
+  expect(once).toEqual({
+    faults: [],
+    options: {
+      ...typed,
+      answer: [" c"],
+      site: ["z", "mlp_out"],
+      by: ["layer", "pos"],
+      layer: [3, 7, 8, 9],
+      n: 12,
+      memory: 1.5 * 2 ** 30,
+      verify: 0,
+    },
+  });
+  expect(readFields(fields.patch, JSON.parse(JSON.stringify(once.options)))).toEqual(once);
+});
+
+test("ranges are the numbers that they span", () => {
+  const range = fc.tuple(fc.nat(50), fc.nat(50)).map(([first, length]) => [first, first + length] as const);
+  fc.assert(
+    fc.property(fc.uniqueArray(range, { minLength: 1, maxLength: 5 }), (ranges) => {
+      const text = ranges
+        .map(([first, last]) => (first === last ? `${first}` : `${first}-${last}`))
+        .join(",");
+      const spanned = ranges.flatMap(([first, last]) =>
+        Array.from({ length: last - first + 1 }, (_, index) => first + index),
+      );
+      const isRepeated = new Set(spanned).size !== spanned.length;
+      expect(indices.safeParse(text).data).toEqual(isRepeated ? undefined : spanned);
+    }),
+  );
+});
+
+test.each(["", "3,", "-1", "1-", "9-3", "1.5", "0-99999999", "1e3", "a"])(
+  "%j is no list of labels",
+  (text) => {
+    expect(indices.safeParse(text).success).toBe(false);
+  },
+);
+
+test("sizes are decimal and binary", () => {
+  const sizes = ["4GB", "4 gib", "2000000", "512MiB"].map((text) => bytes.parse(text));
+  expect(sizes).toEqual([4e9, 4 * 2 ** 30, 2e6, 512 * 2 ** 20]);
+  expect(["4XB", "GB", "-1GB", "10kB"].map((text) => bytes.safeParse(text).success)).toEqual([
+    false,
+    false,
+    false,
+    false,
+  ]);
+});
+
+test("names lose the spaces around them, and an empty one is refused", () => {
+  expect(names.parse("z , mlp_out")).toEqual(["z", "mlp_out"]);
+  expect(names.safeParse("z,,v").success).toBe(false);
+});
