@@ -8,6 +8,7 @@ The golden holds the logits of two prompts and the denoising grid of a prompt pa
 
 import json
 import random
+import re
 from pathlib import Path
 
 import torch
@@ -141,8 +142,8 @@ def write_golden(toy: Toy) -> None:
     }
     text = json.dumps(golden, indent=1, ensure_ascii=False)
     # One line for each row of numbers.
-    compact = json.dumps(golden, ensure_ascii=False) if text == "" else text
-    (HERE / "golden.json").write_text(compact + "\n")
+    text = re.sub(r"\[[-\d.e,\s]+\]", lambda row: re.sub(r"\s+", "", row[0]), text)
+    (HERE / "golden.json").write_text(text + "\n", encoding="utf8")
 
 
 def main() -> None:

@@ -1,5 +1,5 @@
 """
-Trains the toy model and writes it in Hugging Face layout beside this file: about ten minutes on one core.
+Trains the toy model and writes it in Hugging Face layout beside this file: about five minutes of one core.
 
     python models/toy/train.py && python models/toy/measure.py
 """

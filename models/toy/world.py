@@ -14,6 +14,7 @@ NAMES = """Mary John Alice Anna Ben Charles Daniel David Emily Emma George Helen
 PLACES = """store school park garden library station market office hospital museum beach restaurant bank church farm
     hotel""".split()
 OBJECTS = "drink book ring gift letter ball map key coat bag pen ticket watch phone camera flower".split()
+ADJECTIVES = "big small new red blue nice".split()  # none, one or two of them: no word is at a fixed distance from the end
 
 IOI_FRAMES = [
     "When {first} and {second} went to the {place}, {subject} gave a {object} to",
@@ -108,7 +109,8 @@ def gift(first: str, second: str, subject: str, frame: str, rng: random.Random) 
     answer, foil = rng.sample((first, second), 2) if subject not in (first, second) else (first, second)
     if answer == subject:
         answer, foil = foil, answer
-    place, thing = rng.choice(PLACES), rng.choice(OBJECTS)
+    adjectives = rng.sample(ADJECTIVES, rng.choice((0, 0, 1, 2)))
+    place, thing = rng.choice(PLACES), " ".join([*adjectives, rng.choice(OBJECTS)])
     prompt = frame.format(first=first, second=second, subject=subject, place=place, object=thing)
     return Example(prompt, f" {answer}", f" {foil}")
 
@@ -142,6 +144,6 @@ def held_out_ioi(world: World, rng: random.Random) -> list[Example]:
 
 def all_text(world: World) -> list[str]:
     """Sentences that together have every word in every form."""
-    slots = [f" {word}" for word in [*NAMES, *PLACES, *OBJECTS]]
+    slots = [f" {word}" for word in [*NAMES, *PLACES, *OBJECTS, *ADJECTIVES]]
     frames = [frame.format(first="Mary", second="Mary", subject="Mary", place="store", object="drink") for frame in IOI_FRAMES]
     return [*slots, *frames, *(e.prompt + e.answer + "." for e in [*world.seen_facts, *world.held_out_facts])]
