@@ -16,7 +16,8 @@ export type Device = (typeof DEVICES)[number];
  */
 export function nodeBackend(options: { readonly device?: Device; readonly threads?: number } = {}): Backend {
   const { device = "cpu", threads } = options;
-  const present = ort.listSupportedBackends().map((backend) => backend.name);
+  const built = ort.listSupportedBackends().map((backend) => backend.name);
+  const present = DEVICES.filter((name) => built.includes(name));
   if (!present.includes(device)) {
     throw inputError("--device", device, `one of ${present.join(", ")} (what onnxruntime offers here)`);
   }

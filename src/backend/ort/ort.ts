@@ -4,6 +4,7 @@
  */
 
 import type { InferenceSession, Tensor as OrtTensor, TensorConstructor } from "onnxruntime-common";
+import { inputError } from "../../core/errors.ts";
 import type { FloatArray, Tensor, TensorData } from "../../core/tensor.ts";
 import { print } from "../../program/print.ts";
 import type { Program } from "../../program/program.ts";
@@ -59,7 +60,16 @@ export function ortBackend({ runtime, version, device, threads, writesInto }: Or
 
   async function make(program: Program): Promise<{ executable: Executable; session: InferenceSession }> {
     const emitted = emit(program);
-    const session = await runtime.InferenceSession.create(emitted.bytes, options);
+    const session = await runtime.InferenceSession.create(emitted.bytes, options).catch((error: Error) => {
+      if (device === "cpu" || device === "wasm") throw error;
+      const reason = error.message.split("\n")[0] ?? "";
+      throw inputError(
+        "device",
+        `${device}, which cannot be started here (${reason})`,
+        `a machine with what ${device} needs`,
+        "Install its driver and libraries, or leave the device out to compute on the processor.",
+      );
+    });
     return {
       session,
       executable: { run: (inputs, how) => runSession(inputs, { program, emitted, session, ...how }) },

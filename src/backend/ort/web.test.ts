@@ -5,6 +5,7 @@ import { InputError } from "../../core/errors.ts";
 import { unembed } from "../../run/ends.ts";
 import { forward } from "../../run/forward.ts";
 import { nodeBackend } from "./node.node.ts";
+import { ortBackend } from "./ort.ts";
 import { webBackend } from "./web.ts";
 
 test.each(families().map(({ name }) => name))(
@@ -28,8 +29,19 @@ test.each(families().map(({ name }) => name))(
   },
 );
 
-test("a device that is not there is refused by name", () => {
+test("a device that is not there is refused by name", async () => {
   expect(() => webBackend({ device: "webgpu" })).toThrow(InputError);
-  expect(() => nodeBackend({ device: "cuda" as never })).not.toThrow(TypeError);
   expect(() => nodeBackend({ device: "npu" as never })).toThrow(/--device: found npu; wanted one of cpu/);
+});
+
+test("a device whose libraries are missing is refused when the first program is compiled", async () => {
+  const broken = {
+    Tensor: {} as never,
+    InferenceSession: { create: () => Promise.reject(new Error("no driver\nat line 7")) },
+  };
+  const backend = ortBackend({ runtime: broken, version: "", device: "cuda", writesInto: false });
+  const model = await loadGolden("gpt2", backend);
+  await expect(forward(model, [[1, 2]])).rejects.toThrow(
+    "device: found cuda, which cannot be started here (no driver); wanted a machine with what cuda needs. Install its driver and libraries, or leave the device out to compute on the processor.",
+  );
 });
