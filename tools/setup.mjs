@@ -1,6 +1,6 @@
 /** @file Makes a checkout ready: dependencies as the lock file says, and the build. Does nothing where both are fresh. */
 import { spawnSync } from "node:child_process";
-import { existsSync, readdirSync, statSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
 
@@ -13,12 +13,10 @@ export function setUp() {
   if (Number(process.versions.node.split(".")[0]) < OLDEST_NODE) {
     stop(`Node ${process.versions.node} is too old: crosspatch needs Node ${OLDEST_NODE} or later.`);
   }
-  if (isStale("node_modules/.package-lock.json", ["package-lock.json"])) {
+  if (!isInstalled()) {
     step("installing the dependencies (npm ci)", npm(["ci", "--no-audit", "--no-fund", "--loglevel=error"]));
   }
-  if (
-    isStale("dist/cli/bin.js", ["src", "package.json", "tsdown.config.ts", "node_modules/.package-lock.json"])
-  ) {
+  if (isStale("dist/cli/bin.js", ["src", "package.json", "tsdown.config.ts"])) {
     step("building dist/", [process.execPath, bin("tsdown"), "--logLevel", "warn"]);
   }
 }
@@ -58,6 +56,19 @@ function step(what, [command = "", ...args]) {
 function stop(message) {
   process.stderr.write(`${message}\n`);
   process.exit(1);
+}
+
+/** Whether npm's record of what it installed has every version of the lock file; other systems' binaries are optional. */
+function isInstalled() {
+  const record = join(root, "node_modules", ".package-lock.json");
+  if (!existsSync(record)) return false;
+  const installed = JSON.parse(readFileSync(record, "utf8")).packages;
+  const { packages } = JSON.parse(readFileSync(join(root, "package-lock.json"), "utf8"));
+  return Object.entries(packages).every(([path, { version, optional }]) => {
+    if (path === "") return true; // crosspatch itself
+    const found = installed[path]?.version;
+    return found === version || (optional === true && found === undefined);
+  });
 }
 
 /** Whether a product is missing, or older than anything that it is made from. */
