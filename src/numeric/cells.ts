@@ -78,18 +78,6 @@ export function range(length: number, start = 0): Int32Array {
   return indices;
 }
 
-/** Copies rows of `width` numbers: row `from[i]` of the source becomes row i of the target, from `offset` on. */
-export function gatherRows(
-  source: FloatArray,
-  from: ArrayLike<number>,
-  options: { readonly width: number; readonly target: FloatArray; readonly offset: number },
-): void {
-  const { width, target, offset } = options;
-  for (let i = 0; i < from.length; i++) {
-    target.set(source.subarray(from[i] * width, (from[i] + 1) * width), offset + i * width);
-  }
-}
-
 /** Additive attention mask [dst, src]: 0 where a query may look, −1e30 where not (finite, so that no row can become NaN). */
 export function attentionMask(
   mask: FloatArray,

@@ -21,7 +21,10 @@ export function linearFlopsPerToken(program: Program): number {
 }
 
 /** FLOPs of attention over one query and one key, all heads: scores and mixing of values. */
-export function attentionFlopsPerCell(architecture: { readonly heads: number; readonly dHead: number }): number {
+export function attentionFlopsPerCell(architecture: {
+  readonly heads: number;
+  readonly dHead: number;
+}): number {
   return 4 * architecture.heads * architecture.dHead;
 }
 
