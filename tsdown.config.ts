@@ -5,7 +5,8 @@ export default defineConfig({
   format: "esm",
   target: "node20",
   platform: "node",
-  dts: true,
+  // Declarations file by file: with isolatedDeclarations they need no type check, and so no build of the references.
+  dts: { oxc: true, tsconfig: "tsconfig.base.json" },
   // One file for each of ours: `../../models` is then the same folder from src/model/ and from dist/model/.
   unbundle: true,
   outDir: "dist",
