@@ -18,15 +18,15 @@ const { status } = spawnSync(
     ...["--clean", "When Mary and John went to the store, John gave a drink to"],
     ...["--corrupt", "When Mary and John went to the store, Mary gave a drink to"],
     ...["--answer", " Mary", "--foil", " John"],
-    ...["--site", "resid_pre", "--by", "layer,pos"],
+    ...["--site", "resid_pre,attn_out", "--by", "layer,pos"],
     ...["--out", out, "--show"],
   ],
   { cwd: root, stdio: "inherit" },
 );
 if (status !== 0) process.exit(status ?? 1);
 process.stdout.write(`
-A strong cell says: this token's state at this layer is enough to bring " Mary" back. It starts at the changed name
-and ends at the last word; the layer where it jumps is where attention carries it over.
+A strong cell is enough to bring " Mary" back. In the residual stream (resid_pre) the answer sits at the changed name
+before every layer; the attention of layer 3 (attn_out) carries it to the last word.
 
 The report:   ${join(out, "report.html")}
 Again:        npx crosspatch experiment ${join(out, "experiment.json")}
