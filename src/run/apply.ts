@@ -40,6 +40,7 @@ export function cellsOf(
   const targetSizes = axes.map((axis) =>
     axis === along && along !== "src" ? positions.length : axisSize(axis, architecture, length),
   );
+  requireAxes(edit, axes);
   const [targetStrides, sourceStrides] = [strides(targetSizes), strides(source.shape)];
 
   const cells = axes.map((axis, index): AxisCells => {
@@ -55,6 +56,15 @@ export function cellsOf(
     return { ...present, targetStride: targetStrides[index] ?? 0, sourceStride };
   });
   return { target, targetOffset: offset, source: source.data, sourceOffset: 0, axes: cells };
+}
+
+/** Indices along an axis that the site does not have would be passed over, and the whole site edited. */
+function requireAxes({ site, layer, where }: Edit, axes: readonly Axis[]): void {
+  for (const [axis, indices] of Object.entries(where)) {
+    if (indices !== undefined && !axes.includes(axis as Axis)) {
+      throw new RangeError(`${site} of layer ${layer}: no axis ${axis}; there are ${axes.join(", ")}`);
+    }
+  }
 }
 
 /** An index beyond its axis would be a cell of another position or head. */

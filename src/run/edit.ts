@@ -79,6 +79,15 @@ export function patch(
   };
 }
 
+/** An edit of a layer that is not there would never be made, and read as one without effect. */
+export function requireLayers(edits: readonly Edit[], layers: number): void {
+  for (const { site, layer } of edits) {
+    if (!(layer >= 0 && layer < layers)) {
+      throw new RangeError(`${site} of layer ${layer}: the layers are 0 to ${layers - 1}`);
+    }
+  }
+}
+
 /** The axis on which a site's value is laid out over query positions (or key positions, where it has no queries). */
 export function positionAxis(site: SiteName): "pos" | "dst" | "src" {
   const axes: readonly Axis[] = SITES[site].axes;

@@ -1,10 +1,16 @@
 /** @file From tokens to the residual stream, and from the residual stream to what a metric reads. */
 
+import type { Fault } from "../core/errors.ts";
+import { refuse } from "../core/errors.ts";
 import type { FloatArray, Tensor } from "../core/tensor.ts";
 import type { Model } from "../model/model.ts";
 
-/** resid_pre of layer 0 [token, d]; positions are those of each token in its sequence. */
+/**
+ * resid_pre of layer 0 [token, d]; positions are those of each token in its sequence.
+ * @throws InputError for ids outside the vocabulary, and positions for which no embedding was learned.
+ */
 export async function embed(model: Model, ids: Int32Array, positions: Int32Array): Promise<FloatArray> {
+  requireTokens(model, ids, positions);
   const executable = await model.compile(model.definition.embed, { given: [], want: ["resid_pre"] });
   const weights = await model.weights.get("ends");
   const context: Record<string, Tensor> = {
@@ -14,6 +20,27 @@ export async function embed(model: Model, ids: Int32Array, positions: Int32Array
   const inputs = executable.program.inputs.map(({ name }) => [name, context[name] ?? weights[name]] as const);
   const found = await executable.run(Object.fromEntries(inputs) as Record<string, Tensor>);
   return (found.resid_pre as Tensor<FloatArray>).data;
+}
+
+/** Engines differ in what they take a row outside a table for: an error, the last row, or whatever lies there. */
+function requireTokens({ architecture, definition }: Model, ids: Int32Array, positions: Int32Array): void {
+  const { vocabulary, maxPositions } = architecture;
+  const faults: Fault[] = [];
+  const id = ids.find((one) => one < 0 || one >= vocabulary);
+  if (id !== undefined) {
+    faults.push({ where: "token ids", found: String(id), wanted: `0 to ${vocabulary - 1}` });
+  }
+  const learned = definition.embed.inputs.some(({ name }) => name === "positions");
+  const length = 1 + positions.reduce((most, position) => Math.max(most, position), -1);
+  if (learned && length > maxPositions) {
+    faults.push({
+      where: "prompt",
+      found: `${length} tokens`,
+      wanted: `at most ${maxPositions}, as many positions as were learned`,
+      fix: "Shorten the prompt.",
+    });
+  }
+  refuse(faults);
 }
 
 /** What to read at the end of the model; everything is per token. */

@@ -12,6 +12,7 @@ import { batchOf, contextCache } from "./batch.ts";
 import type { Layer } from "./block.ts";
 import { runBlock } from "./block.ts";
 import type { Edit } from "./edit.ts";
+import { requireLayers } from "./edit.ts";
 import { embed } from "./ends.ts";
 import type { SiteName } from "./site.ts";
 import { siteShape } from "./site.ts";
@@ -57,6 +58,7 @@ export async function forward(
   const { architecture, definition, backend } = model;
   const { capture = [], edits = [], runs = [], stopAfter = definition.blocks.length } = options;
   if (sequences.length === 0) return { caches: [], residuals: [] };
+  requireLayers(edits.flat(), definition.blocks.length);
   const order = sequences
     .map((_, index) => index)
     .sort((a, b) => length(sequences, a) - length(sequences, b));

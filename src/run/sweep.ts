@@ -19,6 +19,7 @@ import { runBlock } from "./block.ts";
 import type { Branch, Companions, Pending } from "./branch.ts";
 import { join, startSites } from "./branch.ts";
 import type { Edit } from "./edit.ts";
+import { requireLayers } from "./edit.ts";
 import type { Readout } from "./ends.ts";
 import { embed } from "./ends.ts";
 import { flatIds, flatPositions } from "./forward.ts";
@@ -72,10 +73,21 @@ export async function sweep(model: Model, input: SweepInput, options: SweepOptio
   const perPosition = model.architecture.dModel * (model.backend.precision === "float32" ? 4 : 8);
   const contexts = contextCache(model.architecture, model.backend.allocate);
   const own = new Map<number, Reading>();
+  requirePositions(input.runs);
   let done = 0;
   for (const wave of waves(input, stateBytes / perPosition)) {
     await runWave(model, { input, options, contexts, own, wave, done });
     done += wave.length;
+  }
+}
+
+/** A position beyond its run would be read from the next run in the batch. */
+function requirePositions(runs: readonly SweepRun[]): void {
+  for (const [index, { ids, read }] of runs.entries()) {
+    const outside = read.find(({ position }) => !(position >= 0 && position < ids.length));
+    if (outside !== undefined) {
+      throw new RangeError(`run ${index} has ${ids.length} positions; position ${outside.position} is read`);
+    }
   }
 }
 
@@ -116,6 +128,7 @@ async function runWave(model: Model, { input, options, contexts, own, wave, done
   const layers = definition.blocks.length;
   const variants = wave.map((index) => {
     const { run, edits } = input.variant(index);
+    requireLayers(edits, layers);
     return { index, run, edits: [...edits].sort(byOrder) };
   });
   const { batch, rowOf } = companionBatch(input, variants, done === 0);

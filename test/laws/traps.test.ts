@@ -296,6 +296,8 @@ describe.each(NAMES)("%s", (name) => {
       const wrong: [Edit, string][] = [
         [edit("z", 0, { where: { head: [heads] }, value: fill(0) }), `z of layer 0: head ${heads}`],
         [edit("mlp_out", 1, { where: { pos: [9] }, value: fill(0) }), "mlp_out of layer 1: pos 9"],
+        [edit("mlp_out", 1, { where: { head: [0] }, value: fill(0) }), "mlp_out of layer 1: no axis head"],
+        [edit("mlp_out", 99, { value: fill(0) }), "mlp_out of layer 99: the layers are 0 to"],
         [edit("resid_pre", 1, { value: { kind: "run", run: 2 } }), "resid_pre of layer 1: pos 4"],
         [edit("pattern", 0, { where: { dst: [1], src: [4] }, value: { kind: "run", run: 2 } }), "src 4"],
         [edit("resid_pre", 0, { value: { kind: "run", run: 0 } }), "resid_pre of layer 0: pos 1"],
@@ -305,6 +307,23 @@ describe.each(NAMES)("%s", (name) => {
         await expect(swept(model, { runs: specs, variants })).rejects.toThrow(message);
         await expect(plain(model, { runs: specs, variants })).rejects.toThrow(message);
       }
+    });
+
+    test("tokens, positions and reads that are not there are refused", async () => {
+      const model = await open();
+      const { vocabulary, maxPositions } = model.architecture;
+      await expect(forward(model, [[1, vocabulary]])).rejects.toThrow(
+        `token ids: found ${vocabulary}; wanted 0 to`,
+      );
+      await expect(forward(model, [[1, -1]])).rejects.toThrow("token ids: found -1; wanted 0 to");
+      const long = forward(model, [new Array<number>(maxPositions + 1).fill(1)], { stopAfter: 1 });
+      if (name === "gpt2")
+        await expect(long).rejects.toThrow(`found ${maxPositions + 1} tokens; wanted at most`);
+      else expect((await long).residuals[0].every(Number.isFinite)).toBe(true);
+      const beyond = [runs[0], { ids: runs[1].ids, read: [9] }];
+      await expect(swept(model, { runs: beyond, variants: [] })).rejects.toThrow(
+        "run 1 has 9 positions; position 9 is read",
+      );
     });
 
     test("captured values stay what they were", async () => {
