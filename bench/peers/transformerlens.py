@@ -6,8 +6,8 @@ the loaded model and the weights are converted by its own converter: the same as
 without a network. Version 4 wraps the loaded model itself.
 """
 
-from functools import partial
 from importlib.metadata import version
+from tempfile import TemporaryDirectory
 
 import torch
 
@@ -56,11 +56,19 @@ def rotary_base(config) -> float:
 
 
 def open_4(source):
+    from tokenizers import Tokenizer, models
     from transformer_lens.model_bridge import TransformerBridge
+    from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
     hf = load(source, "eager")
-    return TransformerBridge.boot_transformers(hf.config.model_type, hf_model=hf, device="cpu",
-                                               dtype=torch.float32).eval()
+    # Jobs are token ids, but a tokenizer is asked for, and opened again with other settings.
+    with TemporaryDirectory() as folder:
+        PreTrainedTokenizerFast(
+            tokenizer_object=Tokenizer(models.WordLevel({"<unk>": 0}, unk_token="<unk>")),
+            unk_token="<unk>", bos_token="<unk>", eos_token="<unk>", pad_token="<unk>").save_pretrained(folder)
+        return TransformerBridge.boot_transformers(
+            hf.config.model_type, hf_model=hf, tokenizer=AutoTokenizer.from_pretrained(folder), device="cpu",
+            dtype=torch.float32).eval()
 
 
 def neuron_setter(corrupted, index, clean):
@@ -92,7 +100,9 @@ def build(source):
         _, clean = model.run_with_cache(
             torch.tensor([pair["clean"]]), names_filter=lambda hook: hook.endswith(wanted))
         corrupt = torch.tensor([pair["corrupt"]])
-        metric = partial(lambda logits: difference(logits[0], pair))
+        def metric(logits):
+            return difference(logits[0], pair)
+
         if job["whole"] and helper is not None:
             return helper(model, corrupt, clean, metric).flatten().tolist()
         return patching.generic_activation_patch(

@@ -2,6 +2,7 @@
 import { Command, CommanderError } from "commander";
 import { InputError } from "../core/errors.ts";
 import { VERSION } from "../version.ts";
+import { addBench } from "./bench.ts";
 import { execute } from "./execute.ts";
 import { addExperiment } from "./experiment.ts";
 import { addInfo } from "./info.ts";
@@ -58,6 +59,7 @@ function programOf(io: Io): Command {
   addRun(program, act);
   addPatch(program, act);
   addExperiment(program, act);
+  addBench(program, io);
   for (const command of program.commands) {
     command
       .option("--debug", "show where an error came from")

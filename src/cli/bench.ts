@@ -1,0 +1,290 @@
+/** @file `crosspatch bench`: the speed table, every row measured in the same run as its peers. */
+import { mkdir, writeFile } from "node:fs/promises";
+import { cpus, homedir, loadavg, release, totalmem, type } from "node:os";
+import { join } from "node:path";
+import { type Command, Option } from "commander";
+import { z } from "zod";
+import type { Fault } from "../core/errors.ts";
+import { refuse } from "../core/errors.ts";
+import type { LoadedModel } from "../model/load.node.ts";
+import { load } from "../model/load.node.ts";
+import type { PairSpec } from "../model/pair-spec.ts";
+import { svg } from "../plot/svg.ts";
+import { VERSION } from "../version.ts";
+import { type Growth, growth, growthFigure } from "./bench/growth.ts";
+import { compare, finish, plainRival, type Rival, type Row, type RowResult, start } from "./bench/measure.ts";
+import { PEER_NAMES, PEERS, type PeerName, startPeer } from "./bench/peer.ts";
+import { inProcess, type ProbeTask, probe } from "./bench/probe.ts";
+import { environment } from "./bench/python.ts";
+import { agrees, type BenchResult, type MemoryResult, markdown, text } from "./bench/report.ts";
+import { matmulRate } from "./bench/roofline.ts";
+import { KINDS, ROW_KINDS, seededPairs } from "./bench/rows.ts";
+import { seededGpt2 } from "./bench/seeded-gpt2.ts";
+import type { Io } from "./io.ts";
+
+/** The pair of the headline rows: 14 tokens of SmolLM2's. */
+const IOI: PairSpec = {
+  clean: "When Mary and John went to the store, John gave a drink to",
+  corrupt: "When Mary and John went to the store, Mary gave a drink to",
+  answer: " Mary",
+  foil: " John",
+};
+const BUDGET_BYTES = 300e6;
+const MATMUL_SECONDS = 3;
+
+const schema = z.strictObject({
+  rows: z.enum(["headline", "short", "all"]),
+  peers: z.string().transform((list, context): readonly PeerName[] => {
+    const names = list === "all" ? PEER_NAMES : list === "none" ? [] : list.split(",");
+    const unknown = names.filter((name) => !(PEER_NAMES as readonly string[]).includes(name));
+    if (unknown.length > 0)
+      context.addIssue(`${unknown.join()}: not among all, none, ${PEER_NAMES.join(", ")}`);
+    return names as readonly PeerName[];
+  }),
+  repeats: z.coerce.number().int().min(1).max(100),
+  sample: z.coerce.number().int().min(1),
+  threads: z.coerce.number().int().min(1).max(1024),
+  python: z.string().optional(),
+  growth: z.boolean(),
+  memoryTest: z.boolean(),
+  out: z.string(),
+  cache: z.string(),
+  probe: z.string().optional(),
+  debug: z.boolean().optional(),
+});
+type BenchOptions = z.output<typeof schema>;
+
+export function addBench(program: Command, io: Io): void {
+  program
+    .command("bench")
+    .argument(
+      "[model]",
+      "SmolLM2-135M as .gguf file or directory; without it only the seeded model is measured",
+    )
+    .summary("the project's own speed table, beside its peers where there is a Python for them")
+    .description(
+      "Times sweeps in turn with TransformerLens, nnsight, pyvene and Hugging Face loops, in environments that are made " +
+        "when first needed, and compares every value. Without Python: crosspatch's own whole passes and this machine's " +
+        "matmul rate. Ends with 1 if any value differs.",
+    )
+    .option(
+      "--rows <which>",
+      "headline (every cell by every peer), short (the same rows by samples of cells) or all",
+      "headline",
+    )
+    .option("--peers <list>", `all, none, or some of ${PEER_NAMES.join(",")}`, "all")
+    .option("--repeats <n>", "measurements of each, taking turns", "3")
+    .option("--sample <n>", "cells that a peer runs of a row too long for it", "30")
+    .option("--threads <n>", "threads of every program under measurement", "2")
+    .option("--python <program>", "the Python that environments are made with (3.10 or later)")
+    .option("--growth", "time and memory against layers, tokens, cells and pairs", false)
+    .option("--no-memory-test", "leave out peak memory and the run under a budget")
+    .option("--out <directory>", "where results are written", join("bench", "results"))
+    .option(
+      "--cache <directory>",
+      "where environments and the seeded model are kept",
+      join(io.env.XDG_CACHE_HOME ?? join(homedir(), ".cache"), "crosspatch", "bench"),
+    )
+    .addOption(new Option("--probe <task>").hideHelp())
+    .action(async (model: string | undefined, given: unknown) => {
+      const options = parse(given);
+      if (options.probe === undefined) await bench(model, { options, io });
+      else io.stdout.write(JSON.stringify(await probe(JSON.parse(options.probe) as ProbeTask)));
+    });
+}
+
+function parse(given: unknown): BenchOptions {
+  const parsed = schema.safeParse(given);
+  if (parsed.success) return parsed.data;
+  const faults = parsed.error.issues.map(
+    (issue): Fault => ({
+      where: `--${issue.path.join(".").replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`,
+      found: JSON.stringify((given as Record<string, unknown>)[String(issue.path[0])]),
+      wanted: issue.message,
+    }),
+  );
+  refuse(faults);
+  throw parsed.error;
+}
+
+interface Bench {
+  readonly options: BenchOptions;
+  readonly io: Io;
+}
+
+/** A model of the table with its rows. */
+interface Subject {
+  readonly name: string;
+  readonly path: string;
+  readonly model: LoadedModel;
+  readonly rows: readonly Row[];
+}
+
+async function bench(path: string | undefined, { options, io }: Bench): Promise<void> {
+  const say = (line: string): void => {
+    io.stderr.write(`${line}\n`);
+  };
+  const busy = loadavg()[0] ?? 0;
+  const { cache, threads } = options;
+  const subjects: Subject[] = [];
+  if (path !== undefined) {
+    const model = await load(path, { threads });
+    subjects.push({
+      name: "SmolLM2-135M",
+      path,
+      model,
+      rows: rowsOf(model, options, { pair: model.pair(IOI) }),
+    });
+  }
+  if (path === undefined || options.rows === "all") {
+    say("the seeded model of GPT-2 small's shape");
+    const directory = await seededGpt2(cache, { layers: 12 });
+    const model = await load(directory, { threads });
+    subjects.push({ name: "GPT-2-small-shaped", path: directory, model, rows: rowsOf(model, options, {}) });
+  }
+  const [first] = subjects;
+  if (first === undefined) throw new Error("nothing to measure");
+  const matmul = await matmulRate(first.model.backend, MATMUL_SECONDS);
+
+  const software: Record<string, string> = { crosspatch: VERSION, node: process.versions.node };
+  const leftOut: Record<string, string> = {};
+  const rows: RowResult[] = [];
+  for (const subject of subjects) {
+    rows.push(...(await measure(subject, { options, say, matmul, software, leftOut })));
+    software.engine = subject.model.backend.version;
+    await subject.model.close();
+  }
+  const memory = options.memoryTest && path !== undefined ? [await peakMemory(path, threads)] : [];
+  const grown = options.growth ? await growth({ cache, threads, say }) : undefined;
+
+  const [cpu] = cpus();
+  const result: BenchResult = {
+    format: "crosspatch.bench/1",
+    date: new Date().toISOString().slice(0, 10),
+    machine: {
+      cpu: cpu?.model ?? "unknown",
+      cores: cpus().length,
+      memoryBytes: totalmem(),
+      system: `${type()} ${release()}`,
+      load: busy,
+    },
+    threads,
+    repeats: options.repeats,
+    software,
+    matmul,
+    rows,
+    memory,
+    growth: grown,
+    left_out: leftOut,
+  };
+  await write(result, { directory: options.out, growth: grown });
+  io.stdout.write(text(result));
+  if (!agrees(result)) throw new Error("values differ: see the rows marked DIFFERS");
+}
+
+/** The headline rows are whole; the others are on seeded pairs, of which peers run samples. */
+function rowsOf(
+  model: LoadedModel,
+  { rows }: BenchOptions,
+  { pair }: { readonly pair?: ReturnType<LoadedModel["pair"]> },
+): Row[] {
+  const headline =
+    pair === undefined
+      ? []
+      : (["resid_pre", "heads"] as const).map(
+          (kind): Row => ({ kind, pairs: [pair], whole: rows !== "short" }),
+        );
+  if (rows !== "all" && pair !== undefined) return headline;
+  const { vocabulary } = model.architecture;
+  const sizes =
+    rows === "headline"
+      ? [{ tokens: 14, pairs: 1 }]
+      : [14, 128].flatMap((tokens) => [1, 20].map((pairs) => ({ tokens, pairs })));
+  const seeded = sizes.flatMap((size) => {
+    const pairs = seededPairs(vocabulary, size);
+    return ROW_KINDS.map((kind): Row => ({ kind, pairs, whole: false }));
+  });
+  return [...headline, ...seeded];
+}
+
+async function measure(
+  { name, path, model, rows }: Subject,
+  how: {
+    readonly options: BenchOptions;
+    readonly say: (line: string) => void;
+    readonly matmul: number;
+    readonly software: Record<string, string>;
+    readonly leftOut: Record<string, string>;
+  },
+): Promise<RowResult[]> {
+  const { options, say, matmul, software, leftOut } = how;
+  const running = rows.map((row) => start(model, row));
+  const against = async (rival: Rival): Promise<void> => {
+    say(`${name} against ${rival.label}`);
+    for (const one of running) await compare(model, { running: one, rival }, { ...options, say });
+  };
+  await against(plainRival(model));
+  for (const peerName of options.peers) {
+    const { label, batch, environment: needed } = PEERS[peerName];
+    const found = await environment(needed, { cache: options.cache, python: options.python, say });
+    if ("missing" in found) {
+      leftOut[label] = found.missing;
+      continue;
+    }
+    try {
+      const peer = await startPeer(peerName, { python: found.python, model: path, threads: options.threads });
+      for (const [library, version] of Object.entries(peer.versions))
+        software[`${library} (${label})`] = version;
+      await against({
+        name: peerName,
+        label,
+        versions: peer.versions,
+        batch,
+        ahead: 1, // the clean run
+        measure: ({ kind, ...job }) => peer.measure({ site: KINDS[kind].site, dims: KINDS[kind].by, ...job }),
+      });
+      peer.close();
+    } catch (error) {
+      leftOut[label] = (error as Error).message;
+      say(`${label} is left out: ${leftOut[label]}`);
+    }
+  }
+  return running.map((one) => finish(model, { running: one, name, matmul }));
+}
+
+async function peakMemory(model: string, threads: number): Promise<MemoryResult> {
+  const task: ProbeTask = { model, kind: "resid_pre", threads, on: { spec: IOI } };
+  const free = await inProcess(task);
+  const tight = await inProcess({ ...task, memory: BUDGET_BYTES });
+  return {
+    model: "SmolLM2-135M",
+    row: KINDS.resid_pre.label,
+    weightBytes: free.weightBytes,
+    peakBytes: free.peakBytes,
+    seconds: free.seconds,
+    budget: {
+      bytes: BUDGET_BYTES,
+      peakBytes: tight.peakBytes,
+      seconds: tight.seconds,
+      identical: JSON.stringify(free.values) === JSON.stringify(tight.values),
+    },
+  };
+}
+
+async function write(
+  result: BenchResult,
+  { directory, growth: grown }: { readonly directory: string; readonly growth: Growth | undefined },
+): Promise<void> {
+  const machine = result.machine.cpu
+    .replace(/[^A-Za-z0-9]+/g, "-")
+    .replace(/^-|-$/g, "")
+    .toLowerCase();
+  const base = `${result.date}-${machine}-${result.machine.cores}-cores`;
+  await mkdir(directory, { recursive: true });
+  const figure = grown === undefined ? undefined : `${base}-growth.svg`;
+  if (grown !== undefined && figure !== undefined) {
+    await writeFile(join(directory, figure), await svg(growthFigure(grown)));
+  }
+  await writeFile(join(directory, `${base}.json`), `${JSON.stringify(result, null, 2)}\n`);
+  await writeFile(join(directory, `${base}.md`), markdown(result, { figure }));
+}
