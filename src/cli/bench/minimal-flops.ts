@@ -34,7 +34,7 @@ const GIVEN: { readonly [K in RowKind]: readonly string[] } = {
  * and the last position. Norms, activations and the two logits read are not counted.
  */
 export function minimalFlops(
-  model: Model,
+  model: Pick<Model, "definition" | "architecture">,
   pairs: readonly Pair[],
   { kind, cells }: { readonly kind: RowKind; readonly cells: readonly CellLabels[] },
 ): number {
