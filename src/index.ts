@@ -27,6 +27,7 @@ export type { Cache, Capture, Forward, ForwardOptions } from "./run/forward.ts";
 export { forward } from "./run/forward.ts";
 export type { Generated, GenerateOptions } from "./run/generate.ts";
 export { generate } from "./run/generate.ts";
+export { unpad } from "./run/padding.ts";
 export type { SiteName } from "./run/site.ts";
 export { parseSite, SITES, siteShape, sitesOf } from "./run/site.ts";
 export type { TaskName } from "./task/registry.ts";
