@@ -46,7 +46,8 @@ export function cellsOf(
   const cells = axes.map((axis, index): AxisCells => {
     const wanted = edit.where[axis];
     const size = axisSize(axis, architecture, length);
-    const chosen = Int32Array.from(wanted ?? range(size));
+    // Cells are a set: an index that is listed twice is edited once.
+    const chosen = wanted === undefined ? range(size) : Int32Array.from(new Set(wanted));
     // Another run's value is its own, cell for cell, even where it has one position only.
     const single = source.shape[index] === 1 && edit.value.kind !== "run";
     requireWithin(edit, { axis, chosen, size: single ? size : Math.min(size, source.shape[index] ?? 0) });
