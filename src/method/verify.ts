@@ -5,7 +5,7 @@ import type { Edit } from "../run/edit.ts";
 import { forward } from "../run/forward.ts";
 import type { Reading } from "../run/read.ts";
 import { readRows } from "../run/read.ts";
-import type { SweepInput, Variant } from "../run/sweep.ts";
+import type { SweepInput, Variant } from "../run/variant.ts";
 
 /** A sweep's variant evaluated the plain way: the runs it takes values from whole, then itself whole. */
 export async function plainReading<T>(

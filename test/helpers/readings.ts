@@ -6,8 +6,8 @@ import { unembed } from "../../src/run/ends.ts";
 import type { Cache } from "../../src/run/forward.ts";
 import { forward } from "../../src/run/forward.ts";
 import type { SiteName } from "../../src/run/site.ts";
-import type { SweepInput, SweepOptions, Variant } from "../../src/run/sweep.ts";
 import { sweep } from "../../src/run/sweep.ts";
+import type { SweepInput, SweepOptions, Variant } from "../../src/run/variant.ts";
 
 /** Runs by their tokens and the positions at which all logits are read. */
 export interface RunSpec {

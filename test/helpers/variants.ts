@@ -7,7 +7,7 @@ import type { Model } from "../../src/model/model.ts";
 import type { Edit, EditValue, Where } from "../../src/run/edit.ts";
 import type { Axis, SiteName } from "../../src/run/site.ts";
 import { axisSize, SITE_NAMES, SITES } from "../../src/run/site.ts";
-import type { Variant } from "../../src/run/sweep.ts";
+import type { Variant } from "../../src/run/variant.ts";
 import type { RunSpec } from "./readings.ts";
 
 /** Every name of a site that the layer has, second names of one value included. */

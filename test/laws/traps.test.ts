@@ -9,7 +9,7 @@ import { patch } from "../../src/run/edit.ts";
 import { forward } from "../../src/run/forward.ts";
 import type { SiteName } from "../../src/run/site.ts";
 import { siteShape } from "../../src/run/site.ts";
-import type { Variant } from "../../src/run/sweep.ts";
+import type { Variant } from "../../src/run/variant.ts";
 import { goldenFacts } from "../goldens/load.ts";
 import { bothBackends, rounding } from "../helpers/backends.ts";
 import { useGolden } from "../helpers/golden-model.ts";

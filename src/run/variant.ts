@@ -1,0 +1,42 @@
+/** @file What a sweep is asked: runs, variants of them, and what to do with each reading. */
+
+import type { Edit } from "./edit.ts";
+import type { Readout } from "./ends.ts";
+import type { Reading } from "./read.ts";
+
+/** A run of the sweep that is not edited: base of variants, source of values, or both. */
+export interface SweepRun {
+  readonly ids: readonly number[];
+  /** Positions at which variants of this run are read, ascending, and what is read at each. */
+  readonly read: readonly { readonly position: number; readonly readout: Readout }[];
+}
+
+/** A run with edits. Values of kind `run` are those of another run of the same sweep, at the same layer. */
+export interface Variant {
+  /** Index of the run that is edited. */
+  readonly run: number;
+  readonly edits: readonly Edit[];
+}
+
+export interface SweepInput {
+  readonly runs: readonly SweepRun[];
+  readonly count: number;
+  readonly variant: (index: number) => Variant;
+}
+
+export interface SweepOptions {
+  /** Tokens that go through a block together. More use the matrix units better, and take more memory. */
+  readonly batchTokens?: number;
+  /** Bytes for the residual streams of variants under way; more variants are done in several waves. */
+  readonly stateBytes?: number;
+  /**
+   * Called once with each variant's reading, in no particular order; `exact` if its edits cannot have changed
+   * anything at the positions read, and the reading is its run's own.
+   */
+  readonly onReading: (index: number, reading: Reading, exact: boolean) => void;
+  /** Called once with each run's own reading, before any variant's. */
+  readonly onRun?: (run: number, reading: Reading) => void;
+  /** Work done so far, in variants × layers. */
+  readonly onProgress?: (done: number, total: number) => void;
+  readonly signal?: { readonly aborted: boolean };
+}

@@ -1,0 +1,184 @@
+/**
+ * @file One wave of a sweep: variants that go through the layers together, layer by layer, nothing computed twice.
+ *
+ * The unedited runs ("companions") go through the layers together with the variants. At the layer of its first
+ * effective edit a variant branches off the companion it is a variant of: it starts at the edited site, holds only
+ * the positions that can differ from there on, and reads the keys and values of all others from its companion. A
+ * variant whose edits change nothing, bit for bit, is never run. Weights are read once per wave however many
+ * variants there are; in the last layer only the positions that are read are computed.
+ */
+
+import type { FloatArray } from "../core/tensor.ts";
+import type { Model } from "../model/model.ts";
+import { range } from "../numeric/cells.ts";
+import { advance, rowsOf } from "./advance.ts";
+import type { Batch, ContextCache } from "./batch.ts";
+import { batchOf } from "./batch.ts";
+import type { Layer } from "./block.ts";
+import { runBlock } from "./block.ts";
+import type { Branch, Companions, Pending } from "./branch.ts";
+import { join, startSites } from "./branch.ts";
+import type { Edit } from "./edit.ts";
+import { requireLayers } from "./edit.ts";
+import { embed } from "./ends.ts";
+import { flatIds, flatPositions } from "./forward.ts";
+import type { Reading } from "./read.ts";
+import { readRows } from "./read.ts";
+import type { SiteName } from "./site.ts";
+import { SITE_NAMES } from "./site.ts";
+import type { SweepInput, SweepOptions } from "./variant.ts";
+
+export interface Wave {
+  readonly input: SweepInput;
+  readonly options: SweepOptions;
+  readonly contexts: ContextCache;
+  /** Each run's own reading, made by the first wave. */
+  readonly own: Map<number, Reading>;
+  readonly wave: readonly number[];
+  /** Variants of earlier waves. */
+  readonly done: number;
+}
+
+const byOrder = (a: Edit, b: Edit): number =>
+  a.layer - b.layer || SITE_NAMES.indexOf(a.site) - SITE_NAMES.indexOf(b.site);
+
+export async function runWave(
+  model: Model,
+  { input, options, contexts, own, wave, done }: Wave,
+): Promise<void> {
+  const { definition, architecture } = model;
+  const layers = definition.blocks.length;
+  const variants = wave.map((index) => {
+    const { run, edits } = input.variant(index);
+    requireLayers(edits, layers);
+    return { index, run, edits: [...edits].sort(byOrder) };
+  });
+  const { batch, rowOf } = companionBatch(input, variants, done === 0);
+  let residual = await embed(
+    model,
+    flatIds(
+      input.runs.map(({ ids }) => ids),
+      [...rowOf.keys()],
+      batch,
+    ),
+    flatPositions(batch),
+  );
+  let pending: Pending[] = variants;
+  let branches: Branch[] = [];
+
+  for (let index = 0; index < layers; index++) {
+    if (options.signal?.aborted) throw new Error("cancelled");
+    const program = definition.blocks[index];
+    const kind = architecture.layers[index];
+    if (program === undefined || kind === undefined) throw new RangeError(`layer ${index}`);
+    const weights = await model.weights.get(index);
+    if (index + 1 < layers) model.weights.prefetch(index + 1);
+    const layer: Layer = { model, index, kind, program, weights, contexts };
+
+    const here = [...pending, ...branches].flatMap(({ edits }) =>
+      edits.filter((edit) => edit.layer === index),
+    );
+    const want = new Set<SiteName>(["rot_k", "v", "resid_post"]);
+    for (const { site } of here) for (const needed of startSites(layer, site)) want.add(needed);
+    for (const { site } of here) want.add(site);
+    want.delete("resid_pre");
+    const values = await runBlock(layer, {
+      batch,
+      known: new Map([["resid_pre", residual]]),
+      want: [...want],
+    });
+    const companions: Companions = { batch, rowOf, values: new Map([...values, ["resid_pre", residual]]) };
+
+    const joined = join(layer, { companions, pending });
+    pending = joined.pending;
+    branches = await advance(layer, [...branches, ...joined.branches], {
+      runs: input.runs,
+      batchTokens: options.batchTokens,
+      companions,
+    });
+    residual = values.get("resid_post") as FloatArray;
+    options.onProgress?.(done * layers + wave.length * (index + 1), input.count * layers);
+  }
+
+  await readAll(model, { input, options, own, wave, batch, rowOf, residual, branches });
+}
+
+/** The runs that the wave's variants edit or take values from; in the first wave every run, as all are read then. */
+function companionBatch(
+  { runs }: SweepInput,
+  variants: readonly Pending[],
+  all: boolean,
+): { readonly batch: Batch; readonly rowOf: ReadonlyMap<number, number> } {
+  const used = new Set<number>(all ? runs.keys() : []);
+  for (const { run, edits } of variants) {
+    used.add(run);
+    for (const { value } of edits) if (value.kind === "run") used.add(value.run);
+  }
+  const length = (run: number): number => runs[run]?.ids.length ?? 0;
+  const order = [...used].sort((a, b) => length(a) - length(b) || a - b);
+  const batch = batchOf(order.map((run) => ({ positions: range(length(run)), length: length(run) })));
+  return { batch, rowOf: new Map(order.map((run, row) => [run, row])) };
+}
+
+interface ReadAll {
+  readonly input: SweepInput;
+  readonly options: SweepOptions;
+  readonly own: Map<number, Reading>;
+  readonly wave: readonly number[];
+  readonly batch: Batch;
+  readonly rowOf: ReadonlyMap<number, number>;
+  /** Final residual stream of the companions. */
+  readonly residual: FloatArray;
+  readonly branches: readonly Branch[];
+}
+
+/**
+ * Reads the companions in the first wave, then the branches, then gives every variant that never branched its
+ * companion's reading: that of the first wave, so that its effect is 0 to the last bit in later ones too.
+ */
+async function readAll(
+  model: Model,
+  { input, options, own, wave, batch, rowOf, residual, branches }: ReadAll,
+): Promise<void> {
+  const width = model.architecture.dModel;
+  const companionRow = (run: number, positions: ArrayLike<number>): FloatArray => {
+    const start = batch.offsets[rowOf.get(run) ?? -1] ?? 0;
+    const rows = Array.from(positions, (position) => start + position);
+    return rowsOf(residual, { tokens: rows, of: batch.tokens, allocate: model.backend.allocate });
+  };
+  const positionsOf = (run: number): number[] => input.runs[run]?.read.map(({ position }) => position) ?? [];
+
+  const unread = [...rowOf.keys()].filter((run) => !own.has(run));
+  const runs = unread.map((run) => ({ run, residual: companionRow(run, positionsOf(run)) }));
+  await readRows(model, runs, {
+    reads: ({ run }) => input.runs[run]?.read ?? [],
+    onReading: ({ run }, reading) => {
+      own.set(run, reading);
+      options.onRun?.(run, reading);
+    },
+  });
+
+  const active = branches.filter(({ positions }) => positions.length > 0);
+  const rows = active.map((branch) => {
+    const positions = positionsOf(branch.run);
+    // A position that is read but not held is as in the companion.
+    const whole = companionRow(branch.run, positions);
+    const held = branch.state.get("resid_post") as FloatArray;
+    for (const [to, position] of positions.entries()) {
+      const from = branch.positions.indexOf(position);
+      if (from >= 0) whole.set(held.subarray(from * width, (from + 1) * width), to * width);
+    }
+    return { run: branch.run, index: branch.index, residual: whole };
+  });
+  const seen = new Set<number>();
+  await readRows(model, rows, {
+    reads: ({ run }) => input.runs[run]?.read ?? [],
+    onReading: ({ index }, reading) => {
+      seen.add(index);
+      options.onReading(index, reading, false);
+    },
+  });
+  for (const index of wave) {
+    if (!seen.has(index)) options.onReading(index, own.get(input.variant(index).run) ?? [], true);
+  }
+}
