@@ -5,7 +5,21 @@ import type { Edit } from "../run/edit.ts";
 import { forward } from "../run/forward.ts";
 import type { Reading } from "../run/read.ts";
 import { readRows } from "../run/read.ts";
-import type { SweepInput, Variant } from "../run/variant.ts";
+import type { SweepInput, SweepRun, Variant } from "../run/variant.ts";
+
+/** A run's own embedding offset as edits of the plain path. */
+function offsetEdits({ architecture }: Model, run: SweepRun | undefined): Edit[] {
+  if (run?.offset === undefined) return [];
+  const { positions, values } = run.offset;
+  const width = architecture.dModel;
+  const data = new Float64Array(run.ids.length * width);
+  for (const [row, position] of positions.entries()) {
+    for (let i = 0; i < width; i++) data[position * width + i] = values[row * width + i] ?? 0;
+  }
+  const shape = [run.ids.length, width];
+  const value = { kind: "given", shape, data } as const;
+  return [{ site: "resid_pre", layer: 0, where: { pos: positions }, action: "add", value }];
+}
 
 /** A sweep's variant evaluated the plain way: the runs it takes values from whole, then itself whole. */
 export async function plainReading<T>(
@@ -21,10 +35,11 @@ export async function plainReading<T>(
       variant.edits.map(({ site, layer }) => [`${layer}.${site}`, { site, layers: [layer] }]),
     ).values(),
   ];
+  const moved = (run: number): Edit[] => offsetEdits(model, input.runs[run]);
   const { caches } = await forward(
     model,
     sources.map((run) => input.runs[run]?.ids ?? []),
-    { capture },
+    { capture, edits: sources.map(moved) },
   );
   const edits = variant.edits.map(
     (edit): Edit =>
@@ -33,7 +48,10 @@ export async function plainReading<T>(
         : edit,
   );
   const base = input.runs[variant.run];
-  const { residuals } = await forward(model, [base?.ids ?? []], { edits: [edits], runs: caches });
+  const { residuals } = await forward(model, [base?.ids ?? []], {
+    edits: [[...moved(variant.run), ...edits]],
+    runs: caches,
+  });
   const width = model.architecture.dModel;
   const read = base?.read ?? [];
   const residual = model.backend.allocate(read.length * width);

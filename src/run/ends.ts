@@ -22,6 +22,30 @@ export async function embed(model: Model, ids: Int32Array, positions: Int32Array
   return (found.resid_pre as Tensor<FloatArray>).data;
 }
 
+/** What a run's token embeddings are moved by, as in causal tracing. */
+export interface EmbeddingOffset {
+  /** Positions moved, each once. */
+  readonly positions: readonly number[];
+  /** Added to resid_pre of layer 0: [position listed, d], row-major. */
+  readonly values: ArrayLike<number>;
+}
+
+/** Moves the embeddings of a run whose first token is `firstToken` of `residual` [token, d], in place. */
+export function addOffset(
+  residual: FloatArray,
+  firstToken: number,
+  offset: EmbeddingOffset | undefined,
+): void {
+  if (offset === undefined) return;
+  const width = offset.values.length / offset.positions.length;
+  for (const [row, position] of offset.positions.entries()) {
+    const to = (firstToken + position) * width;
+    for (let i = 0; i < width; i++) {
+      residual[to + i] = (residual[to + i] ?? 0) + (offset.values[row * width + i] ?? 0);
+    }
+  }
+}
+
 /** Engines differ in what they take a row outside a table for: an error, the last row, or whatever lies there. */
 function requireTokens({ architecture, definition }: Model, ids: Int32Array, positions: Int32Array): void {
   const { vocabulary, maxPositions } = architecture;

@@ -1,12 +1,14 @@
 /** @file What a sweep is asked: runs, variants of them, and what to do with each reading. */
 
 import type { Edit } from "./edit.ts";
-import type { Readout } from "./ends.ts";
+import type { EmbeddingOffset, Readout } from "./ends.ts";
 import type { Reading } from "./read.ts";
 
-/** A run of the sweep that is not edited: base of variants, source of values, or both. */
+/** A run of the sweep that no variant's edits reach: base of variants, source of values, or both. */
 export interface SweepRun {
   readonly ids: readonly number[];
+  /** Moves the run's own embeddings, so that noised runs are runs like any other. */
+  readonly offset?: EmbeddingOffset | undefined;
   /** Positions at which variants of this run are read, ascending, and what is read at each. */
   readonly read: readonly { readonly position: number; readonly readout: Readout }[];
 }

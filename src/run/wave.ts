@@ -20,7 +20,7 @@ import type { Branch, Companions, Pending } from "./branch.ts";
 import { join, startSites } from "./branch.ts";
 import type { Edit } from "./edit.ts";
 import { requireLayers } from "./edit.ts";
-import { embed } from "./ends.ts";
+import { addOffset, embed } from "./ends.ts";
 import { flatIds, flatPositions } from "./forward.ts";
 import type { Reading } from "./read.ts";
 import { readRows } from "./read.ts";
@@ -63,6 +63,7 @@ export async function runWave(
     ),
     flatPositions(batch),
   );
+  for (const [run, row] of rowOf) addOffset(residual, batch.offsets[row] ?? 0, input.runs[run]?.offset);
   let pending: Pending[] = variants;
   let branches: Branch[] = [];
 

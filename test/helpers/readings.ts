@@ -2,6 +2,7 @@
 
 import type { Model } from "../../src/model/model.ts";
 import type { Edit } from "../../src/run/edit.ts";
+import type { EmbeddingOffset } from "../../src/run/ends.ts";
 import { unembed } from "../../src/run/ends.ts";
 import type { Cache } from "../../src/run/forward.ts";
 import { forward } from "../../src/run/forward.ts";
@@ -14,6 +15,7 @@ export interface RunSpec {
   readonly ids: readonly number[];
   /** The last position if absent. */
   readonly read?: readonly number[];
+  readonly offset?: EmbeddingOffset;
 }
 
 /** Logits [position read, vocabulary]. */
@@ -41,7 +43,7 @@ export async function swept(
   const own = new Map<number, Logits>();
   const input: SweepInput = {
     runs: runs.map((run) => ({
-      ids: run.ids,
+      ...run,
       read: readOf(run).map((position) => ({ position, readout: { logits: true } })),
     })),
     count: variants.length,
