@@ -9,7 +9,6 @@ import { refuse } from "../core/errors.ts";
 import type { LoadedModel } from "../model/load.node.ts";
 import { load } from "../model/load.node.ts";
 import type { PairSpec } from "../model/pair-spec.ts";
-import { svg } from "../plot/svg.ts";
 import { VERSION } from "../version.ts";
 import { type Growth, growth, growthFigure } from "./bench/growth.ts";
 import { compare, finish, plainRival, type Rival, type Row, type RowResult, start } from "./bench/measure.ts";
@@ -283,6 +282,7 @@ async function write(
   await mkdir(directory, { recursive: true });
   const figure = grown === undefined ? undefined : `${base}-growth.svg`;
   if (grown !== undefined && figure !== undefined) {
+    const { svg } = await import("../plot/svg.ts"); // Vega, which no other command waits for
     await writeFile(join(directory, figure), await svg(growthFigure(grown)));
   }
   await writeFile(join(directory, `${base}.json`), `${JSON.stringify(result, null, 2)}\n`);

@@ -10,7 +10,6 @@ import { inputError } from "../core/errors.ts";
 import type { Definition } from "./architecture.ts";
 import { define } from "./families/registry.ts";
 import type { DownloadProgress } from "./hub/download.node.ts";
-import { download } from "./hub/download.node.ts";
 import type { Model } from "./model.ts";
 import { makeModel } from "./model.ts";
 import type { Pair } from "./pair.ts";
@@ -107,6 +106,7 @@ export async function load(name: string, options: LoadOptions = {}): Promise<Loa
 async function open(name: string, options: LoadOptions): Promise<Opened> {
   if (name.startsWith("hf:")) {
     const [repository = "", revision] = name.slice("hf:".length).split("@");
+    const { download } = await import("./hub/download.node.ts");
     const directory = await download(repository, {
       ...(revision === undefined ? {} : { revision }),
       ...(options.onDownload === undefined ? {} : { onProgress: options.onDownload }),

@@ -28,21 +28,41 @@ export function float16Table(): Float32Array {
 }
 
 /** Little-endian 16-bit words of `bytes`, without a copy where the address allows it. */
-function words(bytes: Uint8Array): Uint16Array {
+export function words16(bytes: Uint8Array): Uint16Array {
   const aligned = bytes.byteOffset % 2 === 0 ? bytes : bytes.slice();
   return new Uint16Array(aligned.buffer, aligned.byteOffset, bytes.length >> 1);
+}
+
+/** Little-endian 32-bit words of `bytes`, without a copy where the address allows it. */
+export function words32(bytes: Uint8Array): Uint32Array {
+  const aligned = bytes.byteOffset % 4 === 0 ? bytes : bytes.slice();
+  return new Uint32Array(aligned.buffer, aligned.byteOffset, bytes.length >> 2);
 }
 
 /** Decodes little-endian binary16 into `out` from `outOffset` on. */
 export function decodeFloat16(bytes: Uint8Array, out: Float32Array, outOffset: number): void {
   const values = float16Table();
-  const halves = words(bytes);
-  for (let i = 0; i < halves.length; i++) out[outOffset + i] = values[halves[i]];
+  const halves = words16(bytes);
+  const whole = halves.length & ~3;
+  for (let i = 0, o = outOffset; i < whole; i += 4, o += 4) {
+    out[o] = values[halves[i]];
+    out[o + 1] = values[halves[i + 1]];
+    out[o + 2] = values[halves[i + 2]];
+    out[o + 3] = values[halves[i + 3]];
+  }
+  for (let i = whole; i < halves.length; i++) out[outOffset + i] = values[halves[i]];
 }
 
 /** Decodes little-endian bfloat16 (the upper half of a float32) into `out` from `outOffset` on. */
 export function decodeBfloat16(bytes: Uint8Array, out: Float32Array, outOffset: number): void {
-  const halves = words(bytes);
+  const halves = words16(bytes);
   const bits = new Uint32Array(out.buffer, out.byteOffset, out.length);
-  for (let i = 0; i < halves.length; i++) bits[outOffset + i] = halves[i] << 16;
+  const whole = halves.length & ~3;
+  for (let i = 0, o = outOffset; i < whole; i += 4, o += 4) {
+    bits[o] = halves[i] << 16;
+    bits[o + 1] = halves[i + 1] << 16;
+    bits[o + 2] = halves[i + 2] << 16;
+    bits[o + 3] = halves[i + 3] << 16;
+  }
+  for (let i = whole; i < halves.length; i++) bits[outOffset + i] = halves[i] << 16;
 }

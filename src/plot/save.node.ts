@@ -1,4 +1,8 @@
-/** @file Results to files, by extension, and to run directories. */
+/**
+ * @file Results to files, by extension, and to run directories.
+ *
+ * What draws is loaded on first use: Vega alone takes as long to load as a small model does.
+ */
 import { extname, join } from "node:path";
 import { inputError } from "../core/errors.ts";
 import { sites } from "../result/cells.ts";
@@ -7,10 +11,7 @@ import { writeParquet } from "../result/parquet.node.ts";
 import type { Dataset, Json } from "../result/result.ts";
 import { replaceFile, writeWhole } from "../result/store.node.ts";
 import { isTopTokens } from "./panels.ts";
-import { png } from "./png.node.ts";
-import { htmlReport } from "./report.node.ts";
 import { plot } from "./spec.ts";
-import { svg } from "./svg.ts";
 
 /** Forms of a result, by the extension that names each. */
 export type FileFormat = "json" | "parquet" | "html" | "svg" | "png";
@@ -21,10 +22,22 @@ type Write = (dataset: Dataset, path: string) => Promise<void>;
 const writers: { readonly [F in FileFormat]: Write } = {
   json: (dataset, path) => writeWhole(path, formatJson(dataset)),
   parquet: (dataset, path) => replaceFile(path, (temporary) => writeParquet(dataset, temporary)),
-  html: async (dataset, path) => writeWhole(path, await htmlReport(dataset)),
-  svg: async (dataset, path) => writeWhole(path, await svg(plot(dataset))),
-  png: async (dataset, path) => writeWhole(path, await png(await svg(plot(dataset)))),
+  html: async (dataset, path) => {
+    const { htmlReport } = await import("./report.node.ts");
+    await writeWhole(path, await htmlReport(dataset));
+  },
+  svg: async (dataset, path) => writeWhole(path, await drawn(dataset)),
+  png: async (dataset, path) => {
+    const { png } = await import("./png.node.ts");
+    await writeWhole(path, await png(await drawn(dataset)));
+  },
 };
+
+/** The figure of some sites, or of all, as SVG. */
+async function drawn(dataset: Dataset, sites?: readonly string[]): Promise<string> {
+  const { svg } = await import("./svg.ts");
+  return svg(plot(dataset, sites === undefined ? {} : { sites }));
+}
 
 const MAX_JSON_CELLS = 1_000_000; // about 20 MB of text; beyond that a run directory holds Parquet
 
@@ -59,7 +72,7 @@ export async function saveRun(dataset: Dataset, directory: string, experiment?: 
   for (const site of isTopTokens(dataset) ? ["prob"] : sites(dataset)) {
     // A variable may be named by a user's file; only plain characters go into a path.
     const name = site.replace(/[^\p{L}\p{N}_-]/gu, "_");
-    await writeWhole(join(directory, "figures", `${name}.svg`), await svg(plot(dataset, { sites: [site] })));
+    await writeWhole(join(directory, "figures", `${name}.svg`), await drawn(dataset, [site]));
   }
   await save(dataset, join(directory, "report.html"));
   const cells = Object.values(dataset.dataVars).reduce((sum, { data }) => sum + data.length, 0);
