@@ -44,14 +44,15 @@ export interface UnembedOptions {
 }
 
 /**
- * resid_post [token, d] → logits. Sites: final_norm [token, d]; logits [token, vocabulary]; logsumexp [token, 1]
+ * resid_post [token, d] → logits. Sites: final_norm [token, d] and its scale, final_scale [token, 1]; logits [token, vocabulary]; logsumexp [token, 1]
  * (natural logarithm, over the whole vocabulary); columns [token, n]: logits of the token ids given as context
  * `columns` [n], at the price of n rows of the unembedding instead of all.
  */
 export function unembedTokens(options: UnembedOptions): Program {
   const { table, bias, vocabulary } = options;
   const b = builder();
-  const x = b.site("final_norm", norm(b, b.state("resid_post", ["token", options.norm.width]), options.norm));
+  const residual = b.state("resid_post", ["token", options.norm.width]);
+  const x = b.site("final_norm", norm(b, residual, options.norm, "final_scale"));
   const weight = b.weight(table, [vocabulary, options.norm.width]);
   const chosen = b.context("columns", ["column"], "int");
   const capped = (logits: string): string =>

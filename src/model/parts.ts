@@ -18,10 +18,14 @@ export interface Norm {
   readonly gainMinusOne?: boolean;
 }
 
-/** RMSNorm (Zhang & Sennrich 2019, eq. 4) or LayerNorm (Ba et al. 2016, eq. 4): centred x over its root mean square. */
-export function norm(b: Builder, x: Value, options: Norm): Value {
+/**
+ * RMSNorm (Zhang & Sennrich 2019, eq. 4) or LayerNorm (Ba et al. 2016, eq. 4): centred x over its root mean square.
+ * `scale` names that root [token, 1]: in a cut that is given it, the norm is frozen, and linear in x but for its bias.
+ */
+export function norm(b: Builder, x: Value, options: Norm, scale?: string): Value {
   const centred = options.kind === "layer" ? b.op("sub", [x, b.op("mean", [x])]) : x;
-  const scaled = b.op("div", [centred, b.op("rms", [centred], { eps: options.eps })]);
+  const root = b.op("rms", [centred], { eps: options.eps });
+  const scaled = b.op("div", [centred, scale === undefined ? root : b.site(scale, root)]);
   const stored = b.weight(options.weight, [options.width]);
   const gain = options.gainMinusOne ? b.op("shift", [stored], { by: 1 }) : stored;
   const gained = b.op("mul", [scaled, gain]);
@@ -165,7 +169,7 @@ function contribution(
   { site, postNorm }: { readonly site: "attn" | "mlp"; readonly postNorm: Norm | undefined },
 ): Value {
   if (postNorm === undefined) return b.site(`${site}_out`, raw);
-  return b.site(`${site}_out`, norm(b, b.site(`${site}_raw`, raw), postNorm));
+  return b.site(`${site}_out`, norm(b, b.site(`${site}_raw`, raw), postNorm, `${site}_scale`));
 }
 
 /** Attention, then the MLP on the sum. */
