@@ -192,6 +192,24 @@ export const activations: Readonly<
   tanh: Math.tanh,
 };
 
+/** Derivatives of the activations. */
+export const slopes: typeof activations = {
+  // d[x·Φ(x)] = Φ(x) + x·φ(x)
+  gelu: (x) => 0.5 * (1 + erf(x * Math.SQRT1_2)) + (x * Math.exp((-x * x) / 2)) / Math.sqrt(2 * Math.PI),
+  gelu_tanh: (x) => {
+    const scale = Math.sqrt(2 / Math.PI);
+    const t = Math.tanh(scale * (x + 0.044715 * x ** 3));
+    return 0.5 * (1 + t) + 0.5 * x * (1 - t * t) * scale * (1 + 3 * 0.044715 * x * x);
+  },
+  // d[x·σ(x)] = σ + x·σ(1 − σ)
+  silu: (x) => {
+    const sigmoid = 1 / (1 + Math.exp(-x));
+    return sigmoid * (1 + x * (1 - sigmoid));
+  },
+  relu: (x) => (x > 0 ? 1 : 0), // at 0 as PyTorch has it
+  tanh: (x) => 1 - Math.tanh(x) ** 2,
+};
+
 /** Rotates the first `dims` features of each head; x [tokens, heads, width], cos and sin [tokens, dims/2]. */
 export function rotary(
   x: Numbers,
@@ -226,6 +244,79 @@ export function repeatHeads(x: Numbers, width: number, times: number): Float64Ar
     for (let copy = 0; copy < times; copy++) {
       for (let i = 0; i < width; i++) y[(vector * times + copy) * width + i] = x[vector * width + i];
     }
+  }
+  return y;
+}
+
+/** Sums each `times` neighbouring vectors of `width`: [.., G·times, width] → [.., G, width]. */
+export function sumGroups(x: Numbers, width: number, times: number): Float64Array {
+  const y = new Float64Array(x.length / times);
+  for (let vector = 0; vector * width < x.length; vector++) {
+    const group = Math.floor(vector / times);
+    for (let i = 0; i < width; i++) y[group * width + i] += x[vector * width + i];
+  }
+  return y;
+}
+
+/** y[t, h, i] = Σ_o x[t, h, o]·W[o, h·dh + i] (or W[h·dh + i, o]). */
+export function headLinearTransposed(
+  x: Numbers,
+  weight: Numbers,
+  options: {
+    readonly tokens: number;
+    readonly heads: number;
+    readonly width: number;
+    readonly outputs: number;
+    readonly outIn: boolean;
+  },
+): Float64Array {
+  const { tokens, heads, width, outputs, outIn } = options;
+  const y = new Float64Array(tokens * heads * width);
+  const [outStride, inStride] = outIn ? [heads * width, 1] : [1, outputs];
+  for (let t = 0; t < tokens; t++) {
+    for (let h = 0; h < heads; h++) {
+      for (let i = 0; i < width; i++) {
+        let sum = 0;
+        for (let o = 0; o < outputs; o++) {
+          sum += x[(t * heads + h) * outputs + o] * weight[o * outStride + (h * width + i) * inStride];
+        }
+        y[(t * heads + h) * width + i] = sum;
+      }
+    }
+  }
+  return y;
+}
+
+/** The last two axes, `rows` and `columns`, exchanged. */
+export function transpose(x: Numbers, rows: number, columns: number): Float64Array {
+  const y = new Float64Array(x.length);
+  for (let start = 0; start < x.length; start += rows * columns) {
+    for (let i = 0; i < rows; i++) {
+      for (let j = 0; j < columns; j++) y[start + j * rows + i] = x[start + i * columns + j];
+    }
+  }
+  return y;
+}
+
+/** Sums x over the axes that a tensor of `shape` would be broadcast along to x's own shape. */
+export function sumTo(
+  x: { readonly data: Numbers; readonly shape: readonly number[] },
+  shape: readonly number[],
+): Float64Array {
+  const y = new Float64Array(shape.reduce((product, dim) => product * dim, 1));
+  const lead = x.shape.length - shape.length;
+  for (let index = 0; index < x.data.length; index++) {
+    let rest = index;
+    let stride = 1;
+    let target = 0;
+    for (let axis = x.shape.length - 1; axis >= lead; axis--) {
+      const i = rest % x.shape[axis];
+      rest = (rest - i) / x.shape[axis];
+      if (shape[axis - lead] === 1) continue;
+      target += i * stride;
+      stride *= shape[axis - lead];
+    }
+    y[target] += x.data[index];
   }
   return y;
 }

@@ -57,6 +57,20 @@ export interface OpAttrs {
   pattern_value: Record<string, never>;
   /** log Σ exp over the last axis, kept as 1. */
   logsumexp: Record<string, never>;
+
+  // What derivatives are made of, besides the operations above (vjp.ts).
+  /** x, like → x broadcast to the shape of `like`. */
+  expand: Record<string, never>;
+  /** x summed over the axes along which `shape` would be broadcast to it: the transpose of broadcasting. */
+  sum_to: { readonly shape: Shape };
+  /** [.., G·times, dh] → [.., G, dh]: the transpose of `repeat_heads`. */
+  sum_groups: { readonly times: number };
+  /** y [token, H, d], weight ([d, H·dh] or [H·dh, d]) → [token, H, dh]: the transpose of `head_linear`. */
+  head_linear_transposed: { readonly layout: "out_in" | "in_out" };
+  /** The last two axes exchanged. */
+  transpose: Record<string, never>;
+  /** Derivative of `activation`, elementwise. */
+  slope: { readonly kind: Activation };
 }
 
 export type OpName = keyof OpAttrs;
@@ -90,6 +104,8 @@ function broadcast(op: OpName, args: readonly Shape[]): Shape {
     return p === 1 ? q : p;
   });
 }
+
+const sameShape = (a: Shape, b: Shape): boolean => a.length === b.length && a.every((dim, i) => dim === b[i]);
 
 const same = ([x = []]: readonly Shape[]): Shape => x;
 const reduceLast = ([x = []]: readonly Shape[]): Shape => [...x.slice(0, -1), 1];
@@ -155,4 +171,31 @@ export const inferShape: { readonly [K in OpName]: (args: readonly Shape[], attr
     return [at(pattern, 0), at(pattern, 2), at(pattern, 1), at(v, 3)];
   },
   logsumexp: reduceLast,
+  expand(args) {
+    const [, like = []] = args;
+    expect(sameShape(broadcast("expand", args), like), "expand", args);
+    return like;
+  },
+  sum_to(args, { shape }) {
+    const [x = []] = args;
+    expect(sameShape(broadcast("sum_to", [x, shape]), x), "sum_to", [...args, shape]);
+    return shape;
+  },
+  sum_groups(args, { times }) {
+    const [x = []] = args;
+    const heads = Number(at(x, -2));
+    expect(heads % times === 0, "sum_groups", args);
+    return [...x.slice(0, -2), heads / times, at(x, -1)];
+  },
+  head_linear_transposed(args, { layout }) {
+    const [y, weight] = args;
+    const [into, out] = layout === "out_in" ? [at(weight, 1), at(weight, 0)] : [at(weight, 0), at(weight, 1)];
+    const [heads, inputs] = [Number(at(y, 1)), Number(into)];
+    expect(y?.length === 3 && at(y, 2) === out && inputs % heads === 0, "head_linear_transposed", args);
+    return [at(y, 0), heads, inputs / heads];
+  },
+  transpose([x = []]) {
+    return [...x.slice(0, -2), at(x, -1), at(x, -2)];
+  },
+  slope: same,
 };

@@ -94,11 +94,12 @@ export function takenShape(stored: readonly number[], take: Take | undefined): r
   return stored.map((dim, axis) => (axis === take.axis ? (dim / take.period) * take.length : dim));
 }
 
-export function builder(): Builder {
-  const inputs = new Map<Value, Input>();
-  const nodes: AnyNode[] = [];
-  const sites = new Map<string, Value>();
-  const shapes = new Map<Value, Shape>();
+/** A builder of a new program, or of one that goes on where another (with its nodes numbered in order) ends. */
+export function builder(start?: Program): Builder {
+  const inputs = new Map<Value, Input>(start?.inputs.map((input) => [input.name, input]));
+  const nodes: AnyNode[] = [...(start?.nodes ?? [])];
+  const sites = new Map<string, Value>(start?.sites);
+  const shapes = new Map<Value, Shape>(start?.shapes);
 
   const shape = (value: Value): Shape => {
     const found = shapes.get(value);

@@ -12,14 +12,18 @@ export function simplify(program: Program): Program {
   return renumber(removeDead(fuseHeads(removeDead(mergeEqual(program)))));
 }
 
-/** Drops identities and computes equal expressions once. */
-function mergeEqual(program: Program): Program {
+/** Drops identities and computes equal expressions once; the values in `distinct` stay nodes of their own. */
+export function mergeEqual(program: Program, distinct: ReadonlySet<Value> = new Set()): Program {
   const replaced = new Map<Value, Value>();
   const resolve = (value: Value): Value => replaced.get(value) ?? value;
   const seen = new Map<string, Value>();
   const nodes: AnyNode[] = [];
   for (const node of program.nodes) {
     const args = node.args.map(resolve);
+    if (distinct.has(node.out)) {
+      nodes.push({ ...node, args } as AnyNode);
+      continue;
+    }
     if (node.op === "identity") {
       replaced.set(node.out, args[0] ?? node.out);
       continue;
@@ -37,7 +41,7 @@ function mergeEqual(program: Program): Program {
 }
 
 /**
- * Σ_h z_h W_h = z W, and attention over repeated keys or values = grouped attention: both only when nobody
+ * Σ_h z_h W_h = z W, the gradient by all z_h where their results are only summed is one product as well, and attention over repeated keys or values = grouped attention: both only when nobody
  * asked for the separated form.
  */
 function fuseHeads(program: Program): Program {
@@ -58,6 +62,27 @@ function fuseHeads(program: Program): Program {
         shapes.set(merged, flat);
         nodes.push({ op: "reshape", args: [z], attrs: { shape: flat }, out: merged });
         nodes.push({ op: "linear", args: [merged, weight], attrs: { layout }, out: node.out });
+        continue;
+      }
+    }
+    if (node.op === "head_linear_transposed") {
+      const inner = maker.get(node.args[0] ?? "");
+      const [summed = ""] = inner?.args ?? [];
+      const [token = "token", copies, columns = 0] = shapes.get(summed) ?? [];
+      if (inner?.op === "repeat_heads" && copies === 1) {
+        const [, heads = 0, width = 0] = shapes.get(node.out) ?? [];
+        const layout = node.attrs.layout === "out_in" ? "in_out" : "out_in";
+        const [flat, product] = [`${node.out}.sum`, `${node.out}.heads`];
+        shapes.set(flat, [token, columns]);
+        shapes.set(product, [token, Number(heads) * Number(width)]);
+        nodes.push({ op: "reshape", args: [summed], attrs: { shape: [token, columns] }, out: flat });
+        nodes.push({ op: "linear", args: [flat, node.args[1] ?? ""], attrs: { layout }, out: product });
+        nodes.push({
+          op: "reshape",
+          args: [product],
+          attrs: { shape: [token, heads, width] },
+          out: node.out,
+        });
         continue;
       }
     }
@@ -89,7 +114,8 @@ function removeDead(program: Program): Program {
   };
 }
 
-function renumber(program: Program): Program {
+/** Names the nodes' values by their place. */
+export function renumber(program: Program): Program {
   const names = new Map<Value, Value>(program.nodes.map((node, index) => [node.out, `%${index}`]));
   const rename = (value: Value): Value => names.get(value) ?? value;
   const nodes = program.nodes.map(

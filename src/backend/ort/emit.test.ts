@@ -2,12 +2,10 @@
 
 import fc from "fast-check";
 import { afterAll, describe, expect, test } from "vitest";
-import { random } from "../../core/random.ts";
-import { sizeOf, type Tensor, tensor } from "../../core/tensor.ts";
-import type { OpName, Shape } from "../../program/ops.ts";
-import type { Builder, Program, Value } from "../../program/program.ts";
+import { expression, inputsOf, operations, sizes } from "../../../test/helpers/expressions.ts";
+import { type Tensor, tensor } from "../../core/tensor.ts";
+import type { Program } from "../../program/program.ts";
 import { builder } from "../../program/program.ts";
-import { resolve } from "../dims.ts";
 import { referenceBackend } from "../reference/reference.ts";
 import { nodeBackend } from "./node.node.ts";
 
@@ -15,115 +13,12 @@ const reference = referenceBackend();
 const ort = nodeBackend({ threads: 1 });
 afterAll(() => ort.close());
 
-/** Sizes of one example; H = groups × times, token = row × dst. */
-interface Sizes {
-  readonly row: number;
-  readonly dst: number;
-  readonly src: number;
-  readonly groups: number;
-  readonly times: number;
-  readonly width: number;
-  readonly out: number;
-  /** Chooses between forms of an operation. */
-  readonly form: number;
-}
-
-const sizes: fc.Arbitrary<Sizes> = fc.record({
-  row: fc.integer({ min: 1, max: 3 }),
-  dst: fc.integer({ min: 1, max: 4 }),
-  src: fc.integer({ min: 1, max: 5 }),
-  groups: fc.integer({ min: 1, max: 3 }),
-  times: fc.integer({ min: 1, max: 3 }),
-  width: fc.integer({ min: 1, max: 4 }).map((half) => 2 * half),
-  out: fc.integer({ min: 1, max: 7 }),
-  form: fc.nat(11),
-});
-
-const layout = ({ form }: Sizes): "out_in" | "in_out" => (form % 2 === 0 ? "out_in" : "in_out");
-const activations = ["gelu", "gelu_tanh", "silu", "relu", "tanh"] as const;
-const x = (b: Builder, shape: Shape): Value => b.state("x", shape);
-const y = (b: Builder, shape: Shape): Value => b.state("y", shape);
-
-/** Elementwise operations against a full, a kept-as-1 and a missing axis, on either side. */
-function broadcast(op: "add" | "sub" | "mul" | "div") {
-  return (b: Builder, { width, form }: Sizes): Value => {
-    const args = [x(b, ["token", width]), y(b, [["token", width], ["token", 1], [width]][form % 3] as Shape)];
-    return b.op(op, form % 2 === 0 ? args : args.toReversed());
-  };
-}
-
-const rank4 = (b: Builder, s: Sizes): Value => x(b, ["row", s.groups, "dst", s.width]);
-
-/** One expression an operation; a missing one does not compile. */
-const expressions: { readonly [K in OpName]: (b: Builder, sizes: Sizes) => Value } = {
-  linear(b, s) {
-    const weight = layout(s) === "out_in" ? [s.out, s.width] : [s.width, s.out];
-    const bias = s.form % 3 === 0 ? [] : [b.weight("bias", [s.out])];
-    return b.op("linear", [x(b, ["token", s.width]), b.weight("w", weight), ...bias], { layout: layout(s) });
-  },
-  head_linear(b, s) {
-    const inputs = s.groups * s.width;
-    const weight = layout(s) === "out_in" ? [s.out, inputs] : [inputs, s.out];
-    const z = x(b, ["token", s.groups, s.width]);
-    return b.op("head_linear", [z, b.weight("w", weight)], { layout: layout(s) });
-  },
-  sum_heads: (b, s) => b.op("sum_heads", [x(b, ["token", s.groups, s.width])]),
-  take_rows: (b, s) => b.op("take_rows", [b.context("ids", ["token"], "int"), b.weight("w", [9, s.width])]),
-  add: broadcast("add"),
-  sub: broadcast("sub"),
-  mul: broadcast("mul"),
-  div: broadcast("div"),
-  scale: (b, s) => b.op("scale", [rank4(b, s)], { by: s.out / 3 }),
-  shift: (b, s) => b.op("shift", [rank4(b, s)], { by: s.out / 3 }),
-  mean: (b, s) => b.op("mean", [rank4(b, s)]),
-  rms: (b, s) => b.op("rms", [rank4(b, s)], { eps: 1e-3 * s.out }),
-  activation: (b, s) => b.op("activation", [rank4(b, s)], { kind: activations[s.form % 5] }),
-  reshape(b, s) {
-    // One unknown size is inferred, two must be fed.
-    const shape: Shape = s.form % 2 === 0 ? ["token", 2, s.width / 2] : ["row", "dst", s.width / 2, 2];
-    return b.op("reshape", [x(b, ["token", s.width])], { shape });
-  },
-  identity: (b, s) => b.op("identity", [rank4(b, s)]),
-  rotary(b, s) {
-    const dims = s.form % 3 === 0 ? s.width : 2;
-    const tables = [b.context("cos", ["token", dims / 2]), b.context("sin", ["token", dims / 2])];
-    const style = s.form % 2 === 0 ? "half" : "interleaved";
-    return b.op("rotary", [x(b, ["token", s.groups, s.width]), ...tables], { dims, style });
-  },
-  repeat_heads(b, s) {
-    const shape: Shape = s.form % 2 === 0 ? ["row", "src", s.groups, s.width] : ["token", s.groups, s.width];
-    return b.op("repeat_heads", [x(b, shape)], { times: s.times });
-  },
-  query_key(b, s) {
-    const heads = s.groups * s.times;
-    return b.op("query_key", [x(b, ["row", "dst", heads, s.width]), y(b, ["row", "src", s.groups, s.width])]);
-  },
-  softmax: (b, s) => b.op("softmax", [rank4(b, s)]),
-  pattern_value(b, s) {
-    const pattern = x(b, ["row", s.groups * s.times, "dst", "src"]);
-    return b.op("pattern_value", [pattern, y(b, ["row", "src", s.groups, s.width])]);
-  },
-  logsumexp: (b, s) => b.op("logsumexp", [rank4(b, s)]),
-};
-
-function inputsOf(program: Program, dims: Readonly<Record<string, number>>): Record<string, Tensor> {
-  const { normal, integer } = random(7);
-  const bound = new Map(Object.entries(dims));
-  return Object.fromEntries(
-    program.inputs.map(({ name, shape, role }) => {
-      const numbers = resolve(shape, bound);
-      const length = sizeOf(numbers);
-      const data =
-        role.kind === "context" && role.dtype === "int"
-          ? Int32Array.from({ length }, () => integer(9))
-          : Float32Array.from({ length }, normal);
-      return [name, tensor(data, numbers)];
-    }),
-  );
-}
-
 /** Runs on both; every element within a few roundings of float32. */
-async function expectEqual(program: Program, inputs: Record<string, Tensor>, dims: Record<string, number>) {
+async function expectEqual(
+  program: Program,
+  inputs: Record<string, Tensor>,
+  dims: Readonly<Record<string, number>>,
+) {
   const exact = await (await reference.compile(program)).run(inputs, { dims });
   const found = await (await ort.compile(program)).run(inputs, { dims });
   for (const site of program.outputs) {
@@ -134,13 +29,10 @@ async function expectEqual(program: Program, inputs: Record<string, Tensor>, dim
   }
 }
 
-test.each(Object.keys(expressions) as OpName[])("%s", async (op) => {
+test.each(operations)("%s", async (op) => {
   await fc.assert(
     fc.asyncProperty(sizes, async (s) => {
-      const b = builder();
-      b.site("result", expressions[op](b, s));
-      const program = b.build(["result"]);
-      const dims = { row: s.row, dst: s.dst, src: s.src, token: s.row * s.dst };
+      const { program, dims } = expression(op, s);
       await expectEqual(program, inputsOf(program, dims), dims);
     }),
     { numRuns: 6, seed: 11 },
@@ -150,7 +42,7 @@ test.each(Object.keys(expressions) as OpName[])("%s", async (op) => {
 describe("numbers at the edge", () => {
   const onto = async (data: number[], op: "logsumexp" | "softmax") => {
     const b = builder();
-    b.site("result", b.op(op, [x(b, ["token", data.length])]));
+    b.site("result", b.op(op, [b.state("x", ["token", data.length])]));
     const input = { x: tensor(Float32Array.from(data), [1, data.length]) };
     return [...(await (await ort.compile(b.build(["result"]))).run(input)).result.data];
   };
@@ -168,7 +60,7 @@ describe("numbers at the edge", () => {
 
 describe("sizes", () => {
   const b = builder();
-  const split = b.op("reshape", [x(b, ["token", 2])], { shape: ["row", "dst", 2] });
+  const split = b.op("reshape", [b.state("x", ["token", 2])], { shape: ["row", "dst", 2] });
   b.site("result", split);
   const program = b.build(["result"]);
   const input = {
@@ -199,7 +91,7 @@ describe("sizes", () => {
 test("one session serves programs that print alike; outputs go where they are asked to go", async () => {
   const make = () => {
     const b = builder();
-    b.site("result", b.op("scale", [x(b, ["token", 2])], { by: 2 }));
+    b.site("result", b.op("scale", [b.state("x", ["token", 2])], { by: 2 }));
     return b.build(["result"]);
   };
   const first = await ort.compile(make());

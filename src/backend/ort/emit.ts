@@ -57,6 +57,48 @@ const ACTIVATIONS: Record<OpAttrs["activation"]["kind"], (graph: Graph, x: strin
   tanh: (graph, x, out) => graph.node("Tanh", [x], {}, out),
 };
 
+/** 1 − y². */
+function oneMinusSquare(graph: Graph, y: string): string {
+  return graph.node("Sub", [graph.floats(1), graph.node("Mul", [y, y])]);
+}
+
+const SLOPES: typeof ACTIVATIONS = {
+  // Φ(x) + x·φ(x)
+  gelu(graph, x, out) {
+    const times = (value: string, by: number): string => graph.node("Mul", [value, graph.floats(by)]);
+    const erf = graph.node("Erf", [times(x, Math.SQRT1_2)]);
+    const cumulative = times(graph.node("Add", [erf, graph.floats(1)]), 0.5);
+    const bell = graph.node("Exp", [times(graph.node("Mul", [x, x]), -0.5)]);
+    const density = times(graph.node("Mul", [x, bell]), 1 / Math.sqrt(2 * Math.PI));
+    graph.node("Add", [cumulative, density], {}, out);
+  },
+  // ½(1 + t) + ½x(1 − t²)·√(2/π)(1 + 3·0.044715·x²), t = tanh(√(2/π)(x + 0.044715·x³))
+  gelu_tanh(graph, x, out) {
+    const times = (value: string, by: number): string => graph.node("Mul", [value, graph.floats(by)]);
+    const plusOne = (value: string): string => graph.node("Add", [value, graph.floats(1)]);
+    const square = graph.node("Mul", [x, x]);
+    const scale = Math.sqrt(2 / Math.PI);
+    const inner = graph.node("Mul", [times(x, scale), plusOne(times(square, 0.044715))]);
+    const t = graph.node("Tanh", [inner]);
+    const steep = graph.node("Mul", [oneMinusSquare(graph, t), plusOne(times(square, 3 * 0.044715))]);
+    const second = graph.node("Mul", [times(x, scale / 2), steep]);
+    graph.node("Add", [times(plusOne(t), 0.5), second], {}, out);
+  },
+  // σ + x·σ(1 − σ)
+  silu(graph, x, out) {
+    const sigmoid = graph.node("Sigmoid", [x]);
+    const rest = graph.node("Sub", [graph.floats(1), sigmoid]);
+    const factor = graph.node("Add", [graph.node("Mul", [x, rest]), graph.floats(1)]);
+    graph.node("Mul", [sigmoid, factor], {}, out);
+  },
+  relu(graph, x, out) {
+    graph.node("Cast", [graph.node("Greater", [x, graph.floats(0)])], { to: DataType.FLOAT }, out);
+  },
+  tanh(graph, x, out) {
+    graph.node("Identity", [oneMinusSquare(graph, graph.node("Tanh", [x]))], {}, out);
+  },
+};
+
 const rules: { readonly [K in OpName]: Rule<K> } = {
   linear(graph, { args, attrs, out }) {
     graph.node("Gemm", args, attrs.layout === "out_in" ? { transB: 1 } : {}, out);
@@ -173,6 +215,51 @@ const rules: { readonly [K in OpName]: Rule<K> } = {
     const exponentials = graph.node("Exp", [graph.node("Sub", [x, top])]);
     const total = graph.node("ReduceSum", [exponentials, graph.ints([-1])], { keepdims: 1 });
     graph.node("Add", [top, graph.node("Log", [total])], {}, out);
+  },
+  expand(graph, { args: [x = "", like = ""], out }) {
+    graph.node("Expand", [x, graph.node("Shape", [like])], {}, out);
+  },
+  sum_to(graph, { args: [x = ""], attrs: { shape }, out }) {
+    const from = graph.shape(x);
+    const lead = from.length - shape.length;
+    const kept = [...from.keys()].filter((axis) => axis >= lead && shape[axis - lead] !== from[axis]);
+    const leading = [...from.keys()].filter((axis) => axis < lead);
+    const inner = kept.length === 0 ? x : graph.node("ReduceSum", [x, graph.ints(kept)], { keepdims: 1 });
+    if (leading.length === 0) graph.node("Identity", [inner], {}, out);
+    else graph.node("ReduceSum", [inner, graph.ints(leading)], { keepdims: 0 }, out);
+  },
+  sum_groups(graph, { args: [x = ""], attrs: { times }, out }) {
+    const shape = graph.shape(out);
+    const rank = shape.length;
+    // 0 keeps the size of an axis; the axes before the heads come first in both shapes.
+    const split = [
+      ...shape.slice(0, -2).map(() => 0),
+      Number(shape[rank - 2]),
+      times,
+      Number(shape[rank - 1]),
+    ];
+    const groups = graph.node("Reshape", [x, graph.ints(split)]);
+    graph.node("ReduceSum", [groups, graph.ints([rank - 1])], { keepdims: 0 }, out);
+  },
+  head_linear_transposed(graph, { args: [y = "", weight = ""], attrs, out }) {
+    const [, heads = 0, width = 0] = graph.shape(out);
+    const [, , outputs = 0] = graph.shape(y);
+    const byHead = graph.node("Transpose", [y], { perm: [1, 0, 2] });
+    // [d, H·dh] → [H, d, dh], or [H·dh, d] → [H, d, dh]
+    const split =
+      attrs.layout === "out_in"
+        ? graph.node("Transpose", [graph.reshape(weight, [outputs, heads, width])], { perm: [1, 0, 2] })
+        : graph.node("Transpose", [graph.reshape(weight, [heads, width, outputs])], { perm: [0, 2, 1] });
+    graph.node("Transpose", [graph.node("MatMul", [byHead, split])], { perm: [1, 0, 2] }, out);
+  },
+  transpose(graph, { args: [x = ""], out }) {
+    const rank = graph.shape(x).length;
+    const perm = Array.from({ length: rank }, (_, axis) => axis);
+    perm.push(...perm.splice(rank - 2).reverse());
+    graph.node("Transpose", [x], { perm }, out);
+  },
+  slope(graph, { args: [x = ""], attrs, out }) {
+    SLOPES[attrs.kind](graph, x, out);
   },
 };
 

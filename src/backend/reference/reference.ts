@@ -89,6 +89,19 @@ const rules: { readonly [K in OpName]: Rule<K> } = {
       groups: dim(arg(args, 1), 2),
     }),
   logsumexp: (args) => lastAxis(args, kernels.logsumexp),
+  expand: binary((x) => x),
+  sum_to: (args, { shape }) => kernels.sumTo(arg(args, 0), shape),
+  sum_groups: (args, { attrs }) => kernels.sumGroups(arg(args, 0).data, dim(arg(args, 0), -1), attrs.times),
+  head_linear_transposed: (args, { attrs, shape: [tokens = 0, heads = 0, width = 0] }) =>
+    kernels.headLinearTransposed(arg(args, 0).data, arg(args, 1).data, {
+      tokens,
+      heads,
+      width,
+      outputs: dim(arg(args, 0), -1),
+      outIn: attrs.layout === "out_in",
+    }),
+  transpose: (args) => kernels.transpose(arg(args, 0).data, dim(arg(args, 0), -2), dim(arg(args, 0), -1)),
+  slope: (args, { attrs }) => kernels.map(arg(args, 0).data, kernels.slopes[attrs.kind]),
 };
 
 function runNode(node: AnyNode, args: readonly Tensor[], shape: readonly number[]): Float64Array {
