@@ -5,11 +5,13 @@
 
 import type { Backend } from "../../src/backend/backend.ts";
 import { random } from "../../src/core/random.ts";
+import type { Tensor } from "../../src/core/tensor.ts";
 import { sizeOf, tensor } from "../../src/core/tensor.ts";
 import type { Definition } from "../../src/model/architecture.ts";
 import type { Model } from "../../src/model/model.ts";
 import { weightStore } from "../../src/model/store.ts";
 import type { WeightInfo, WeightSource } from "../../src/model/weights/source.ts";
+import { takeRows } from "../../src/numeric/take.ts";
 import type { Program } from "../../src/program/program.ts";
 import { builder } from "../../src/program/program.ts";
 import { modelOf } from "./golden-model.ts";
@@ -56,7 +58,10 @@ function ends(): Pick<Definition, "embed" | "unembed"> {
   );
   const u = builder();
   const residual = u.state("resid_post", ["token", D]);
-  u.site("logits", u.op("linear", [residual, u.weight("head", [VOCABULARY, D])], { layout: "out_in" }));
+  const head = u.weight("head", [VOCABULARY, D]);
+  u.site("logits", u.op("linear", [residual, head], { layout: "out_in" }));
+  const chosen = u.op("take_rows", [u.context("columns", ["column"], "int"), head]);
+  u.site("columns", u.op("linear", [residual, chosen], { layout: "out_in" }));
   return { embed: e.build(["resid_pre"]), unembed: u.build(["logits"]) };
 }
 
@@ -89,6 +94,7 @@ function weights(definition: Definition, seed: number): WeightSource {
   return {
     tensors: new Map([...shapes].map(info)),
     read: async (names) => new Map([...values].filter(([name]) => names.includes(name))),
+    readRows: async (name, rows) => takeRows(values.get(name) as Tensor<Float32Array>, rows),
     hash: async () => "",
     close: async () => {},
   };

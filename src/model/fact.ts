@@ -1,0 +1,176 @@
+/** @file Prompts with a subject and what should follow, for methods that need no second prompt. */
+import { z } from "zod";
+import { type Fault, refuse } from "../core/errors.ts";
+import type { Pair } from "./pair.ts";
+import { answerFaults, seamWarnings } from "./pair-checks.ts";
+import { listOf, MAX_ANSWERS, MAX_LINE_CHARACTERS, MAX_PAIRS, refuseListed } from "./pair-spec.ts";
+import { continuation, type Tokens, tokensOf } from "./pair-tokens.ts";
+import type { Tokenizer } from "./tokenizer/tokenizer.ts";
+
+/** A prompt as a user gives it; every text counts exactly as typed. */
+export interface FactSpec {
+  readonly prompt: string;
+  /** A part of the prompt; where it occurs more than once, its first occurrence. */
+  readonly subject?: string | undefined;
+  /** Right after the prompt; the model's own most probable token where not given. */
+  readonly answer?: string | readonly string[] | undefined;
+  readonly foil?: string | readonly string[] | undefined;
+  /** Name in results; its index where not given. */
+  readonly id?: string | undefined;
+}
+
+/** One prompt with its tokens. A {@link Pair} is one too: its clean prompt. */
+export interface Prompted extends Pick<Pair, "id" | "where" | "clean" | "answers" | "foils"> {
+  readonly corrupt?: Tokens | undefined;
+}
+
+/** A prompt with the positions of its subject's tokens. */
+export interface Fact extends Prompted {
+  /** Ascending and adjacent; empty where the spec names no subject. */
+  readonly subject: readonly number[];
+}
+
+const text = z.string().min(1);
+const alternatives = z.union([text, z.array(text).min(1).max(MAX_ANSWERS)]);
+const schema = z.strictObject({
+  prompt: text,
+  subject: text.optional(),
+  answer: alternatives.optional(),
+  foil: alternatives.optional(),
+  id: text.optional(),
+});
+
+/** Facts with the place each came from, for messages. */
+export interface LocatedFacts {
+  readonly specs: readonly FactSpec[];
+  readonly where: readonly string[];
+}
+
+/**
+ * Reads a file of facts: one JSON object a line with the keys of {@link FactSpec}, blank lines skipped.
+ * @throws InputError naming every bad line.
+ */
+export function readFacts(jsonl: string, where: string): LocatedFacts {
+  const specs: FactSpec[] = [];
+  const places: string[] = [];
+  const faults: Fault[] = [];
+  const wanted = 'a JSON object such as {"prompt": "…", "subject": "…", "answer": " …"}';
+  for (const [index, line] of jsonl
+    .replace(/^\uFEFF/, "")
+    .split("\n")
+    .entries()) {
+    if (line.trim() === "") continue;
+    const place = `${where}:${index + 1}`;
+    if (specs.length === MAX_PAIRS) {
+      faults.push({ where: place, found: "one more fact", wanted: `at most ${MAX_PAIRS}` });
+      break;
+    }
+    const parsed = schema.safeParse(line.length > MAX_LINE_CHARACTERS ? undefined : parse(line));
+    if (parsed.success) {
+      specs.push(parsed.data);
+      places.push(place);
+    } else {
+      const [issue] = parsed.error.issues;
+      const key = issue?.path.join(".");
+      const found =
+        issue?.code === "unrecognized_keys" ? `the unknown key ${issue.keys.join(", ")}` : undefined;
+      faults.push({ where: key ? `${place}, ${key}` : place, found: found ?? "something else", wanted });
+    }
+  }
+  if (specs.length === 0 && faults.length === 0) faults.push({ where, found: "no fact", wanted });
+  refuseListed(faults);
+  return { specs, where: places };
+}
+
+function parse(line: string): unknown {
+  try {
+    return JSON.parse(line);
+  } catch {
+    return undefined;
+  }
+}
+
+/**
+ * Tokenises and checks facts.
+ * @throws InputError naming every subject that its prompt does not hold, answers that cannot be told apart, ids used twice.
+ */
+export function prepareFacts(
+  specs: readonly FactSpec[],
+  tokenizer: Tokenizer,
+  options: { readonly bos?: boolean | undefined; readonly where?: readonly string[] | undefined } = {},
+): { readonly facts: readonly Fact[]; readonly warnings: readonly string[] } {
+  const bos = options.bos ?? tokenizer.addsBos;
+  const faults: Fault[] = [];
+  const warnings: string[] = [];
+  const ids = new Set<string>();
+  const facts = specs.map((spec, index): Fact => {
+    const where = options.where?.[index] ?? (specs.length === 1 ? "prompt" : `prompt ${index + 1}`);
+    const clean = tokensOf(spec.prompt, tokenizer, { bos });
+    if (clean.ids.length === 0) faults.push({ where, found: "no token", wanted: "a prompt of at least one" });
+    const follow = (texts: readonly string[]): Tokens[] =>
+      texts.map((follows) => {
+        const { tokens, atBoundary } = continuation(follows, tokenizer, { prompt: clean, bos });
+        warnings.push(...seamWarnings({ where, prompt: clean, text: follows, atBoundary }));
+        return tokens;
+      });
+    const answers = follow(listOf(spec.answer));
+    const foils = follow(listOf(spec.foil));
+    faults.push(...answerFaults(answers, foils, where));
+    const id = spec.id ?? String(index);
+    if (ids.has(id)) {
+      faults.push({
+        where: `${where}, id`,
+        found: `${JSON.stringify(id)} again`,
+        wanted: "an id of its own",
+      });
+    }
+    ids.add(id);
+    const subject =
+      spec.subject === undefined ? [] : subjectPositions(clean, spec.subject, { tokenizer, bos });
+    if (spec.subject !== undefined && subject.length === 0) {
+      faults.push({
+        where: `${where}, subject`,
+        found: JSON.stringify(spec.subject),
+        wanted: `a part of ${JSON.stringify(spec.prompt)}`,
+      });
+    }
+    return { id, where, clean, answers, foils, subject };
+  });
+  if (specs.length === 0) faults.push({ where: "prompts", found: "none", wanted: "at least one" });
+  refuseListed(faults);
+  return { facts, warnings };
+}
+
+/** Positions of the tokens that hold any character of the subject's first occurrence; spaces around it do not count. */
+function subjectPositions(
+  { text: prompt, ids }: Tokens,
+  subject: string,
+  { tokenizer, bos }: { readonly tokenizer: Tokenizer; readonly bos: boolean },
+): number[] {
+  const bare = subject.trim();
+  const start = bare === "" ? -1 : prompt.indexOf(bare);
+  if (start < 0) return [];
+  const special = bos && tokenizer.bosId === ids[0] ? 1 : 0;
+  const end = start + bare.length;
+  const positions: number[] = [];
+  let from = 0;
+  for (let position = special; position < ids.length && from < end; position++) {
+    const to = tokenizer.decode(ids.slice(special, position + 1)).length;
+    if (to > start) positions.push(position);
+    from = to;
+  }
+  return positions;
+}
+
+/** Requires a subject of every fact. @throws InputError naming those without. */
+export function requireSubjects(facts: readonly Fact[]): void {
+  refuse(
+    facts
+      .filter(({ subject }) => subject.length === 0)
+      .map(({ where }) => ({
+        where: `${where}, subject`,
+        found: "none",
+        wanted: "the part of the prompt that is noised",
+      })),
+  );
+}
