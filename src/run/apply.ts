@@ -8,7 +8,7 @@ import { addCells, equalCells, range, replaceCells, scaleCells } from "../numeri
 import type { Batch } from "./batch.ts";
 import type { BatchEdit, SiteValue } from "./block.ts";
 import type { Edit } from "./edit.ts";
-import { positionAxis } from "./edit.ts";
+import { positionAxis, requireLayers } from "./edit.ts";
 import type { Axis, SiteName } from "./site.ts";
 import { axisSize, SITES } from "./site.ts";
 
@@ -71,11 +71,42 @@ function requireAxes({ site, layer, where }: Edit, axes: readonly Axis[]): void 
 /** An index beyond its axis would be a cell of another position or head. */
 function requireWithin(
   { site, layer }: Edit,
-  { axis, chosen, size }: { readonly axis: Axis; readonly chosen: Int32Array; readonly size: number },
+  {
+    axis,
+    chosen,
+    size,
+  }: { readonly axis: Axis; readonly chosen: Int32Array | readonly number[]; readonly size: number },
 ): void {
   const outside = chosen.find((index) => index < 0 || index >= size);
   if (outside !== undefined) {
     throw new RangeError(`${site} of layer ${layer}: ${axis} ${outside}, but edit and value have ${size}`);
+  }
+}
+
+/**
+ * Refuses an edit of cells that a run of `length` tokens, or the value it takes, does not have. `sourceLength` are the
+ * tokens of the run that it takes its value from, if it does.
+ */
+export function requireCells(
+  edit: Edit,
+  options: {
+    readonly architecture: Architecture;
+    readonly length: number;
+    readonly sourceLength: number | undefined;
+  },
+): void {
+  const { architecture, length, sourceLength } = options;
+  const { site, value, where } = edit;
+  const axes: readonly Axis[] = SITES[site].axes;
+  requireLayers([edit], architecture.layers.length);
+  requireAxes(edit, axes);
+  for (const [index, axis] of axes.entries()) {
+    const size = axisSize(axis, architecture, length);
+    let held = size;
+    if (value.kind === "run") held = axisSize(axis, architecture, sourceLength ?? 0);
+    else if (value.kind === "given" && value.shape[index] !== 1) held = value.shape[index] ?? 0;
+    const chosen = where[axis] ?? (held < size ? [held] : []);
+    requireWithin(edit, { axis, chosen, size: Math.min(size, held) });
   }
 }
 

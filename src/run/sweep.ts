@@ -1,27 +1,152 @@
 /**
- * @file The sweep: many variants of a few runs, in waves that fit the memory they are given (`wave.ts` runs one).
+ * @file The sweep: many variants of a few runs, in the waves of a plan (`plan.ts`), each computed by `wave.ts`. Waves
+ * that an earlier, interrupted sweep has kept are not computed again.
  */
 
 import type { Model } from "../model/model.ts";
+import type { ContextCache } from "./batch.ts";
 import { contextCache } from "./batch.ts";
+import type { EditValue } from "./edit.ts";
+import { type PlannedWave, planSweep, type SweepPlan, total } from "./plan.ts";
 import type { Reading } from "./read.ts";
-import type { SweepInput, SweepOptions, SweepRun } from "./variant.ts";
+import type { SweepInput, SweepOptions, SweepRun, Variant } from "./variant.ts";
 import { runWave } from "./wave.ts";
 
-const DEFAULT_STATE_BYTES = 512 * 2 ** 20;
+/** The readings of runs by themselves. */
+export type RunReadings = ReadonlyMap<number, Reading>;
+
+/** Keeps finished waves. What it keeps of the variants' readings is its own affair. */
+export interface WaveKeeper {
+  /** The readings of the wave's new runs, if the wave was kept; asked for the waves in order, up to the first that was not. */
+  restore(wave: PlannedWave, index: number): Promise<RunReadings | undefined>;
+  /** Called after the wave's last reading. */
+  keep(wave: PlannedWave, readings: RunReadings): Promise<void>;
+}
+
+export interface WholeSweepOptions extends SweepOptions {
+  /** Made by {@link planSweep} for the same model and input; made here if absent. */
+  readonly plan?: SweepPlan | undefined;
+  readonly keeper?: WaveKeeper | undefined;
+}
 
 /** Evaluates all variants. */
-export async function sweep(model: Model, input: SweepInput, options: SweepOptions): Promise<void> {
-  const { stateBytes = DEFAULT_STATE_BYTES } = options;
-  const perPosition = model.architecture.dModel * (model.backend.precision === "float32" ? 4 : 8);
+export async function sweep(model: Model, input: SweepInput, options: WholeSweepOptions): Promise<void> {
+  const { keeper, onReading, onRun, onProgress } = options;
+  const plan = options.plan ?? planSweep(model, input, options);
   const contexts = contextCache(model.architecture, model.backend.allocate);
   const own = new Map<number, Reading>();
   requirePositions(input.runs);
+  const learn = (readings: RunReadings): void => {
+    for (const [run, reading] of readings) {
+      own.set(run, reading);
+      onRun?.(run, reading);
+    }
+  };
+
   let done = 0;
-  for (const wave of waves(input, stateBytes / perPosition)) {
-    await runWave(model, { input, options, contexts, own, wave, done });
-    done += wave.length;
+  let isKept = keeper !== undefined;
+  for (const [index, wave] of plan.waves.entries()) {
+    const kept = isKept ? await keeper?.restore(wave, index) : undefined;
+    if (kept === undefined) {
+      if (index === 0 || isKept) onProgress?.(done, plan.flops);
+      isKept = false;
+      const before = done;
+      const readings = await computeWave(model, wave, {
+        plan,
+        input,
+        contexts,
+        own,
+        options: { ...options, onProgress: (flops) => onProgress?.(before + flops, plan.flops) },
+      });
+      await keeper?.keep(wave, readings);
+    } else learn(kept);
+    done += total(wave.flops);
   }
+  onProgress?.(plan.flops, plan.flops);
+  for (let index = 0; index < input.count; index++) {
+    if (plan.isUnchanged(index)) onReading(index, own.get(input.variant(index).run) ?? [], true);
+  }
+}
+
+interface WaveContext {
+  readonly plan: SweepPlan;
+  readonly input: SweepInput;
+  readonly contexts: ContextCache;
+  /** Readings of the runs of this wave and earlier ones; grows. */
+  readonly own: Map<number, Reading>;
+  /** `onProgress` takes the wave's FLOPs done. */
+  readonly options: SweepOptions;
+}
+
+/** Computes a wave as a sweep of its own: of its variants and of the runs that they need. */
+async function computeWave(
+  model: Model,
+  wave: PlannedWave,
+  { plan, input, contexts, own, options }: WaveContext,
+): Promise<RunReadings> {
+  const variants: number[] = [];
+  for (let index = wave.first; index < wave.end; index++) if (!plan.isUnchanged(index)) variants.push(index);
+  const local = new Map(wave.runs.map((run, index) => [run, index]));
+  const globalOf = (index: number): number => wave.runs[index] ?? -1;
+  const part: SweepInput = {
+    runs: wave.runs.map((run) => input.runs[run] as SweepRun),
+    count: variants.length,
+    variant: (index) => renumbered(input.variant(variants[index] ?? -1), local),
+  };
+  const known = wave.runs.flatMap((run, index): [number, Reading][] => {
+    const reading = own.get(run);
+    return reading === undefined ? [] : [[index, reading]];
+  });
+  const found = new Map<number, Reading>();
+  await runWave(model, {
+    input: part,
+    contexts,
+    own: new Map(known),
+    wave: Array.from(variants, (_, index) => index),
+    done: 0,
+    options: {
+      ...options,
+      onRun(run, reading) {
+        const copied = copyOf(reading);
+        found.set(globalOf(run), copied);
+        own.set(globalOf(run), copied);
+        options.onRun?.(globalOf(run), copied);
+      },
+      onReading: (index, reading, exact) => options.onReading(variants[index] ?? -1, reading, exact),
+      onProgress: (done, all) => options.onProgress?.(flopsDone(wave, done / all), total(wave.flops)),
+    },
+  });
+  return found;
+}
+
+/** FLOPs of a wave of which a share of the layers is done. */
+function flopsDone({ flops }: PlannedWave, share: number): number {
+  const layers = (flops.length - 1) * (Number.isFinite(share) ? share : 0);
+  return flops
+    .slice(0, -1)
+    .reduce((sum, value, layer) => sum + value * Math.max(0, Math.min(1, layers - layer)), 0);
+}
+
+/** A variant in terms of other numbers of the same runs. */
+function renumbered({ run, edits }: Variant, numbers: ReadonlyMap<number, number>): Variant {
+  const numberOf = (old: number): number => numbers.get(old) ?? -1;
+  return {
+    run: numberOf(run),
+    edits: edits.map((edit) => {
+      const { value } = edit;
+      return value.kind === "run"
+        ? { ...edit, value: { ...value, run: numberOf(value.run) } satisfies EditValue }
+        : edit;
+    }),
+  };
+}
+
+/** All logits of a position are only lent. */
+function copyOf(reading: Reading): Reading {
+  return reading.map((position) => ({
+    ...position,
+    ...(position.logits && { logits: position.logits.slice() }),
+  }));
 }
 
 /** A position beyond its run would be read from the next run in the batch. */
@@ -32,22 +157,4 @@ function requirePositions(runs: readonly SweepRun[]): void {
       throw new RangeError(`run ${index} has ${ids.length} positions; position ${outside.position} is read`);
     }
   }
-}
-
-/** Splits the variants, in order, so that the positions held at once stay below the limit (at least one variant each). */
-function* waves({ runs, count, variant }: SweepInput, maxPositions: number): Generator<number[]> {
-  let wave: number[] = [];
-  let held = 0;
-  for (let index = 0; index < count; index++) {
-    // Input and output of a block are alive at once.
-    const size = 2 * (runs[variant(index).run]?.ids.length ?? 0);
-    if (wave.length > 0 && held + size > maxPositions) {
-      yield wave;
-      wave = [];
-      held = 0;
-    }
-    wave.push(index);
-    held += size;
-  }
-  yield wave;
 }

@@ -36,9 +36,9 @@ export interface SweepOptions {
    * anything at the positions read, and the reading is its run's own.
    */
   readonly onReading: (index: number, reading: Reading, exact: boolean) => void;
-  /** Called once with each run's own reading, before any variant's. */
+  /** Called once with each run's own reading, before those of its variants. It stays valid. */
   readonly onRun?: (run: number, reading: Reading) => void;
-  /** Work done so far, in variants × layers. */
+  /** Work done so far, as a wave counts it; a sweep reports FLOPs of its plan. */
   readonly onProgress?: (done: number, total: number) => void;
   readonly signal?: { readonly aborted: boolean };
 }
