@@ -1,6 +1,6 @@
 /** @file What a metric reads of a pair's logits, as data: positions, columns, ids to append. */
 import { type Fault, refuse } from "../core/errors.ts";
-import type { Pair } from "../model/pair.ts";
+import type { Prompted } from "../model/fact.ts";
 import { showTokens, type Tokens } from "../model/pair-tokens.ts";
 
 export const metricNames = ["logit_diff", "logprob", "prob", "kl", "kl_reverse", "loss"] as const;
@@ -53,7 +53,7 @@ export interface MetricPlan {
 }
 
 /** The default metric: logit_diff where a foil is given, else logprob. A pair that lacks the foil others have is then refused. */
-export function defaultMetric(pairs: readonly Pair[]): MetricName {
+export function defaultMetric(pairs: readonly Prompted[]): MetricName {
   return pairs.some((pair) => pair.foils.length > 0) ? "logit_diff" : "logprob";
 }
 
@@ -62,18 +62,18 @@ export function defaultMetric(pairs: readonly Pair[]): MetricName {
  * @throws InputError with every pair that the metric is not defined on: no answer, no foil, answers of several tokens
  * where one is wanted, answers that one teacher-forced run cannot read.
  */
-export function metricPlans(pairs: readonly Pair[], metric: MetricName): MetricPlan[] {
+export function metricPlans(pairs: readonly Prompted[], metric: MetricName): MetricPlan[] {
   refuse(pairs.flatMap((pair) => planFaults(pair, metric)));
   return pairs.map((pair) => buildPlan(pair, metric));
 }
 
 /** Plans a metric for one pair, as {@link metricPlans} does. */
-export function metricPlan(pair: Pair, metric: MetricName): MetricPlan {
+export function metricPlan(pair: Prompted, metric: MetricName): MetricPlan {
   refuse(planFaults(pair, metric));
   return buildPlan(pair, metric);
 }
 
-function buildPlan(pair: Pair, metric: MetricName): MetricPlan {
+function buildPlan(pair: Prompted, metric: MetricName): MetricPlan {
   const { reads, answers: answerUse, foils: foilUse } = readings[metric];
   const answers = answerUse === "unused" ? [] : pair.answers;
   const foils = foilUse === "unused" ? [] : pair.foils;
@@ -102,7 +102,7 @@ function forcedIds(answers: readonly Tokens[]): readonly number[] {
   return longest.slice(0, -1);
 }
 
-function planFaults(pair: Pair, metric: MetricName): Fault[] {
+function planFaults(pair: Prompted, metric: MetricName): Fault[] {
   const reading = readings[metric];
   const faults: Fault[] = [];
   for (const key of ["answer", "foil"] as const) {

@@ -80,6 +80,13 @@ export function topLogits(logits: FloatArray, count: number): RankedLogit[] {
   return top;
 }
 
+/** How many logits are larger than that of `index`, and 1: the rank of the most probable is 1. */
+export function rankOf(logits: FloatArray, index: number): number {
+  let rank = 1;
+  for (let i = 0; i < logits.length; i++) if (logits[i] > logits[index]) rank += 1;
+  return rank;
+}
+
 /** e^x − 1 − x, at least 0. Near 0 the subtraction loses every digit, hence the Taylor series there. */
 function expMinusOneMinus(x: number): number {
   // At |x| = 1e-2 the first term left out, x⁷/5040, is 4e-14 of the first kept, x²/2.

@@ -29,9 +29,13 @@ const companions: { readonly [K in Exclude<keyof Cell, "value">]: string } = {
   exact: "_exact",
 };
 
-/** Numeric variables that are not about another one: `resid_pre`, but not `resid_pre_normalized`. */
+/**
+ * Numeric variables that are not about another one: `resid_pre`, but not `resid_pre_normalized`, nor one whose
+ * attribute `detail` says so.
+ */
 export function sites(dataset: Dataset): string[] {
   return Object.keys(dataset.dataVars).filter((name) => {
+    if (dataset.dataVars[name]?.attrs.detail === true) return false;
     const isCompanion = Object.values(companions).some(
       (suffix) => name.endsWith(suffix) && Object.hasOwn(dataset.dataVars, name.slice(0, -suffix.length)),
     );
