@@ -1,25 +1,10 @@
-/** @file Moving the rows of a matrix about, and other whole-tensor changes of layout, on row-major float32. */
-
-/** Row r of the result is row `sourceOf(r)` of `values`; a row holds `width` elements. */
-export function permuteRows(
-  values: Float32Array,
-  width: number,
-  sourceOf: (row: number) => number,
-): Float32Array<ArrayBuffer> {
-  const out = new Float32Array(values.length);
-  const rows = values.length / width;
-  for (let row = 0; row < rows; row++) {
-    const source = sourceOf(row) * width;
-    out.set(values.subarray(source, source + width), row * width);
-  }
-  return out;
-}
+/** @file Whole-tensor changes, on row-major float32. */
 
 const TILE = 32; // 32 × 32 float32 are 4 KiB read and 4 KiB written: both stay in the first-level cache
 
-/** Transposes [rows, columns] to [columns, rows]. */
-export function transpose(values: Float32Array, rows: number, columns: number): Float32Array<ArrayBuffer> {
-  const out = new Float32Array(values.length);
+/** Transposes [rows, columns] to [columns, rows], written to `out`. */
+export function transpose(values: Float32Array, rows: number, out: Float32Array): void {
+  const columns = values.length / rows;
   for (let top = 0; top < rows; top += TILE) {
     const bottom = Math.min(top + TILE, rows);
     for (let left = 0; left < columns; left += TILE) {
@@ -31,7 +16,6 @@ export function transpose(values: Float32Array, rows: number, columns: number): 
       }
     }
   }
-  return out;
 }
 
 /** Adds a constant to each element in place, rounded to float32. */

@@ -1,6 +1,7 @@
-/** @file Taking a fused matrix apart. */
+/** @file Taking parts of a tensor. */
 
 import type { Tensor } from "../core/tensor.ts";
+import { sizeOf } from "../core/tensor.ts";
 
 /** From every `period` entries along `axis`, the `length` that begin at `offset`; a copy. */
 export function takeEvery(
@@ -21,4 +22,15 @@ export function takeEvery(
     }
   }
   return out;
+}
+
+/** Rows of a tensor, copied. */
+export function takeRows(whole: Tensor<Float32Array>, rows: readonly number[]): Tensor<Float32Array> {
+  const rest = whole.shape.slice(1);
+  const width = sizeOf(rest);
+  const data = new Float32Array(rows.length * width);
+  for (const [to, row] of rows.entries()) {
+    data.set(whole.data.subarray(row * width, (row + 1) * width), to * width);
+  }
+  return { shape: [rows.length, ...rest], data };
 }

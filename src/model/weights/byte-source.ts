@@ -1,5 +1,7 @@
 /** @file Random access to bytes, wherever they are: a file, memory, a remote object. */
 
+import type { OpenFile, Threads } from "./threads.ts";
+
 /** SHA-256 in progress. */
 export interface Sha256 {
   update(bytes: Uint8Array): void;
@@ -13,15 +15,20 @@ export interface ByteSource {
   readonly name: string;
   /** Bytes in all. */
   readonly size: number;
-  /** Exactly `length` bytes from `offset` on; rejects where they are not all there. */
-  read(offset: number, length: number): Promise<Uint8Array>;
+  /**
+   * Exactly `length` bytes from `offset` on; rejects where they are not all there.
+   * @param scratch memory to read into, of at least `length` bytes; sources that copy nothing ignore it
+   */
+  read(offset: number, length: number, scratch?: Uint8Array<ArrayBuffer>): Promise<Uint8Array>;
   /** A new digest, by whatever means the platform has. */
   sha256(): Sha256;
+  /** Threads that can read the same bytes. */
+  readonly elsewhere?: { readonly threads: Threads; readonly file: OpenFile };
   close(): Promise<void>;
 }
 
-/** Largest single read: long enough that its overhead is lost, short enough that two of them are no burden. */
-export const MAX_READ_BYTES: number = 8 * 2 ** 20;
+/** Largest single read: long enough that its overhead is lost, short enough that what was read is still in the cache. */
+export const MAX_READ_BYTES: number = 2 ** 20;
 
 /** Bytes in memory as a source. */
 export function memorySource(name: string, bytes: Uint8Array, sha256: () => Sha256): ByteSource {
@@ -44,9 +51,10 @@ export async function hashSources(sources: readonly ByteSource[]): Promise<strin
   const [first] = sources;
   if (first === undefined) throw new RangeError("nothing to hash");
   const digest = first.sha256();
+  const scratch = new Uint8Array(MAX_READ_BYTES);
   for (const source of sources) {
     for (let offset = 0; offset < source.size; offset += MAX_READ_BYTES) {
-      digest.update(await source.read(offset, Math.min(MAX_READ_BYTES, source.size - offset)));
+      digest.update(await source.read(offset, Math.min(MAX_READ_BYTES, source.size - offset), scratch));
     }
   }
   return digest.hex();

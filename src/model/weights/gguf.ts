@@ -2,21 +2,19 @@
 
 import type { Fault } from "../../core/errors.ts";
 import { inputError } from "../../core/errors.ts";
-import type { Tensor } from "../../core/tensor.ts";
 import { BLOCK_FORMATS, isDecodable } from "../../numeric/dequantize.ts";
-import { addConstant, permuteRows, transpose } from "../../numeric/rows.ts";
 import type { ByteSource } from "./byte-source.ts";
-import { hashSources } from "./byte-source.ts";
 import type { ConfigObject } from "./gguf-config.ts";
 import { ggufConfig } from "./gguf-config.ts";
 import { readGgufHeader } from "./gguf-header.ts";
 import type { Change, GgufArchitecture, Target } from "./gguf-names.ts";
 import { GGUF_ARCHITECTURES, isGgufArchitecture, targetsOf } from "./gguf-names.ts";
 import type { GgmlTensor, GgufHeader, GgufValue } from "./gguf-types.ts";
-import type { StoredValues } from "./reading.ts";
 import { readValues, refuseAll } from "./reading.ts";
 import { requestedTensors, undecodable } from "./request.ts";
 import type { WeightInfo, WeightSource } from "./source.ts";
+import { readRows, readTensors, sha256Of } from "./stored.ts";
+import type { Rearrangement, StoredTensor } from "./threads.ts";
 
 /** Weights of a GGUF file with what else it says. */
 export interface GgufFile extends WeightSource {
@@ -88,26 +86,28 @@ async function describe(source: ByteSource): Promise<GgufFile> {
   refuseAll([...faults, ...missing, ...nameFaults]);
 
   const tensors = new Map([...located].map(([name, { info }]) => [name, info]));
+  const request = (names: readonly string[]): Located[] =>
+    requestedTensors(source.name, located, names, ({ info }) => undecodable(source.name, info));
+  const stored = (entry: Located): StoredTensor => storedTensor(entry, { heads, kvHeads });
   return {
     tensors,
     metadata: header.metadata,
     config,
-    async read(names) {
-      const chosen = requestedTensors(source.name, located, names, ({ info }) =>
-        undecodable(source.name, info),
+    async read(names, spare) {
+      const chosen = request(names);
+      const values = await readTensors(source, chosen.map(stored), spare);
+      return new Map(
+        chosen.map(({ info: { name, shape } }, index) => [
+          name,
+          { shape, data: values[index] as Float32Array },
+        ]),
       );
-      const values = await readValues(
-        source,
-        chosen.map(({ info, offset }) => storedValues(info, offset)),
-      );
-      const results = new Map<string, Tensor<Float32Array>>();
-      for (const [index, entry] of chosen.entries()) {
-        const data = undo(values[index] as Float32Array<ArrayBuffer>, entry, { heads, kvHeads });
-        results.set(entry.info.name, { shape: entry.info.shape, data });
-      }
-      return results;
     },
-    hash: () => hashSources([source]),
+    readRows(name, rows) {
+      const [entry] = request([name]);
+      return readRows(source, stored(entry as Located), rows);
+    },
+    hash: () => sha256Of([source]),
     close: () => source.close(),
   };
 }
@@ -189,44 +189,27 @@ function locate({ shape, type, offset, bytes }: GgmlTensor, { name, change, part
   };
 }
 
-/** Where a tensor's values are; only for types that {@link undecodable} let pass. */
-function storedValues({ dtype, bytes }: WeightInfo, offset: number): StoredValues {
-  return { offset, bytes, format: BLOCK_FORMATS[isDecodable(dtype) ? dtype : "F32"] };
+/** What is decoded; only for types that {@link undecodable} let pass. */
+function storedTensor(
+  { info: { dtype, bytes }, offset, storedShape, change }: Located,
+  heads: Heads,
+): StoredTensor {
+  return {
+    offset,
+    bytes,
+    type: isDecodable(dtype) ? dtype : "F32",
+    shape: storedShape,
+    change: rearrangement(change, heads),
+  };
 }
 
-/** The checkpoint's values, from those that the converter wrote. */
-function undo(
-  values: Float32Array<ArrayBuffer>,
-  { storedShape, change }: Located,
-  heads: Heads,
-): Float32Array<ArrayBuffer> {
-  const [rows = 1, ...rest] = storedShape;
-  const width = rest.reduce((product, dimension) => product * dimension, 1);
+function rearrangement(change: Change, { heads, kvHeads }: Heads): Rearrangement {
   switch (change.kind) {
-    case "none":
-      return values;
-    case "plus-one":
-      addConstant(values, -1);
-      return values;
-    case "transposed":
-      return transpose(values, rows, width);
-    case "rotary-pairs": {
-      // Feature (half h, pair p) of a head is row 2p + h in the file and row h·half + p in the checkpoint.
-      const half = rows / rowGroups(change, heads);
-      return permuteRows(values, width, (row) => {
-        const feature = row % (2 * half);
-        return row - feature + 2 * (feature % half) + Math.floor(feature / half);
-      });
-    }
-    case "parts-first": {
-      // (part, head, feature) in the file, (head, part, feature) in the checkpoint.
-      const features = rows / rowGroups(change, heads);
-      return permuteRows(values, width, (row) => {
-        const feature = row % features;
-        const part = Math.floor(row / features) % 3;
-        const head = Math.floor(row / (3 * features));
-        return (part * heads.heads + head) * features + feature;
-      });
-    }
+    case "rotary-pairs":
+      return { kind: change.kind, heads: change.heads === "key" ? kvHeads : heads };
+    case "parts-first":
+      return { kind: change.kind, heads };
+    default:
+      return change;
   }
 }

@@ -11,6 +11,8 @@ export interface StoredValues {
   readonly offset: number;
   readonly bytes: number;
   readonly format: BlockFormat;
+  /** Rows of so many bytes, whole blocks, that go to other places than they come from: row → row of the values. */
+  readonly rows?: { readonly bytes: number; readonly to: (row: number) => number };
 }
 
 /** Skipped bytes that are read along rather than split a read: less than a second read costs. */
@@ -31,17 +33,22 @@ interface Read {
   readonly pieces: Piece[];
 }
 
-/** Groups runs, in file order, into reads of at most {@link MAX_READ_BYTES}; long runs split at block boundaries. */
+/**
+ * Groups runs, in file order, into reads of at most {@link MAX_READ_BYTES}; long runs are split between blocks, or
+ * between rows where these are moved (one that is longer is read whole).
+ */
 function planReads(runs: readonly StoredValues[]): Read[] {
   const order = runs.map((run, index) => ({ ...run, index })).sort((a, b) => a.offset - b.offset);
   const reads: Read[] = [];
   let current: Read | undefined;
-  for (const { index, offset, bytes, format } of order) {
+  for (const { index, offset, bytes, format, rows } of order) {
+    const unit = rows?.bytes ?? format.bytesPerBlock;
     for (let from = 0; from < bytes; ) {
       const start = offset + from;
       const gap = current === undefined ? 0 : start - (current.offset + current.length);
       const used: number = current === undefined ? 0 : current.length + gap;
-      const room = Math.floor((MAX_READ_BYTES - used) / format.bytesPerBlock) * format.bytesPerBlock;
+      const fits = Math.floor((MAX_READ_BYTES - used) / unit) * unit;
+      const room = used === 0 ? Math.max(unit, fits) : fits;
       if (current === undefined || gap < 0 || gap > MAX_GAP_BYTES || room <= 0) {
         current = { offset: start, length: 0, pieces: [] };
         reads.push(current);
@@ -57,7 +64,7 @@ function planReads(runs: readonly StoredValues[]): Read[] {
 }
 
 /** Number of float32 values in a run. */
-export function elementsOf({ bytes, format }: StoredValues): number {
+function elementsOf({ bytes, format }: StoredValues): number {
   return (bytes / format.bytesPerBlock) * format.elementsPerBlock;
 }
 
@@ -65,26 +72,52 @@ export function elementsOf({ bytes, format }: StoredValues): number {
  * Values of each run, in the order given. The next read is under way while one is decoded, so at most two
  * buffers of {@link MAX_READ_BYTES} are held beside the results; a result takes at most 1024 / 84 times
  * (Q2_K) the bytes of its run.
+ * @param allocate makes the array of run `index`; what it holds does not matter
  */
 export async function readValues(
   source: ByteSource,
   runs: readonly StoredValues[],
+  allocate: (elements: number, index: number) => Float32Array<ArrayBuffer> = (elements) =>
+    new Float32Array(elements),
 ): Promise<Float32Array<ArrayBuffer>[]> {
-  const values = runs.map((run) => new Float32Array(elementsOf(run)));
+  const values = runs.map((run, index) => allocate(elementsOf(run), index));
   const reads = planReads(runs);
-  const start = (read: Read | undefined): Promise<Uint8Array> | undefined =>
-    read === undefined ? undefined : source.read(read.offset, read.length);
-  let pending = start(reads[0]);
-  for (const [index, read] of reads.entries()) {
-    const bytes = await pending;
-    pending = start(reads[index + 1]);
-    for (const { run, at, from, bytes: length } of read.pieces) {
-      const { format } = runs[run] as StoredValues;
-      const offset = (from / format.bytesPerBlock) * format.elementsPerBlock;
-      format.decode((bytes as Uint8Array).subarray(at, at + length), values[run] as Float32Array, offset);
+  const longest = reads.reduce((most, { length }) => Math.max(most, length), 0);
+  const scratch = [0, 1].map(() => new Uint8Array(longest));
+  const start = (index: number): Promise<Uint8Array> | undefined => {
+    const read = reads[index];
+    return read && source.read(read.offset, read.length, scratch[index % 2]);
+  };
+  let pending = start(0);
+  for (const [index, { pieces }] of reads.entries()) {
+    const bytes = (await pending) as Uint8Array;
+    pending = start(index + 1);
+    for (const piece of pieces) {
+      decodePiece(bytes, piece, {
+        run: runs[piece.run] as StoredValues,
+        out: values[piece.run] as Float32Array,
+      });
     }
   }
   return values;
+}
+
+function decodePiece(
+  bytes: Uint8Array,
+  { at, from, bytes: length }: Piece,
+  { run: { format, rows }, out }: { readonly run: StoredValues; readonly out: Float32Array },
+): void {
+  const elements = (count: number): number => (count / format.bytesPerBlock) * format.elementsPerBlock;
+  if (rows === undefined) {
+    format.decode(bytes.subarray(at, at + length), out, elements(from));
+    return;
+  }
+  const width = elements(rows.bytes);
+  const first = from / rows.bytes;
+  for (let row = 0; row < length / rows.bytes; row++) {
+    const start = at + row * rows.bytes;
+    format.decode(bytes.subarray(start, start + rows.bytes), out, rows.to(first + row) * width);
+  }
 }
 
 /** Faults shown of one file: a damaged header can have one in each of 100,000 tensors. */

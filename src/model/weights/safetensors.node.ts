@@ -6,10 +6,11 @@ import { inputError } from "../../core/errors.ts";
 import { openFile } from "./byte-source.node.ts";
 import { openSafetensors, openShardedSafetensors } from "./safetensors.ts";
 import type { WeightSource } from "./source.ts";
+import type { Threads } from "./threads.ts";
 
 /** Opens one `.safetensors` file by reading its header. @throws InputError */
-export async function openSafetensorsFile(path: string): Promise<WeightSource> {
-  return openSafetensors(await openFile(path));
+export async function openSafetensorsFile(path: string, threads?: Threads): Promise<WeightSource> {
+  return openSafetensors(await openFile(path, threads));
 }
 
 const exists = (path: string): Promise<boolean> =>
@@ -19,7 +20,7 @@ const exists = (path: string): Promise<boolean> =>
   );
 
 /** Opens the checkpoint in a directory: `model.safetensors`, or the files that its index names. @throws InputError */
-export async function openSafetensorsDirectory(directory: string): Promise<WeightSource> {
+export async function openSafetensorsDirectory(directory: string, threads?: Threads): Promise<WeightSource> {
   const single = join(directory, "model.safetensors");
   const index = `${single}.index.json`;
   const [hasSingle, hasIndex] = await Promise.all([exists(single), exists(index)]);
@@ -32,7 +33,7 @@ export async function openSafetensorsDirectory(directory: string): Promise<Weigh
     );
   }
   if (hasIndex)
-    return openShardedSafetensors(await openFile(index), (file) => openFile(join(directory, file)));
-  if (hasSingle) return openSafetensorsFile(single);
+    return openShardedSafetensors(await openFile(index), (file) => openFile(join(directory, file), threads));
+  if (hasSingle) return openSafetensorsFile(single, threads);
   throw inputError(directory, "no weights", "model.safetensors or model.safetensors.index.json");
 }

@@ -4,14 +4,15 @@ import type { Fault } from "../../core/errors.ts";
 import { inputError } from "../../core/errors.ts";
 import { excerpt } from "../../core/excerpt.ts";
 import type { Tensor } from "../../core/tensor.ts";
-import { BLOCK_FORMATS, isDecodable } from "../../numeric/dequantize.ts";
+import { isDecodable } from "../../numeric/dequantize.ts";
 import type { ByteSource } from "./byte-source.ts";
-import { hashSources } from "./byte-source.ts";
-import { readValues, refuseAll } from "./reading.ts";
+import { refuseAll } from "./reading.ts";
 import { requestedTensors, undecodable } from "./request.ts";
 import type { SafetensorsEntry } from "./safetensors-header.ts";
 import { isObject, parseJson, readSafetensorsHeader } from "./safetensors-header.ts";
-import type { WeightSource } from "./source.ts";
+import type { WeightInfo, WeightSource } from "./source.ts";
+import { readRows, readTensors, sha256Of } from "./stored.ts";
+import type { StoredTensor } from "./threads.ts";
 
 /** Largest index read, for the reason of the header's bound. */
 export const MAX_INDEX_BYTES: number = 25_000_000;
@@ -129,28 +130,38 @@ function checkpoint(name: string, shards: readonly Shard[]): WeightSource {
       [...entries].map(([key, entry]) => [key, { ...entry, source }] as const),
     ),
   );
+  const request = (names: readonly string[]) =>
+    requestedTensors(name, located, names, ({ source, info }) => undecodable(source.name, info));
   return {
     tensors: new Map([...located].map(([key, { info }]) => [key, info])),
-    async read(names) {
-      const chosen = requestedTensors(name, located, names, ({ source, info }) =>
-        undecodable(source.name, info),
-      );
+    async read(names, spare) {
+      const chosen = request(names);
       const results = new Map<string, Tensor<Float32Array>>();
       for (const { source } of shards) {
         const here = chosen.filter((entry) => entry.source === source);
-        const runs = here.map(({ info: { bytes, dtype }, offset }) => ({
-          offset,
-          bytes,
-          format: BLOCK_FORMATS[isDecodable(dtype) ? dtype : "F32"],
-        }));
-        const values = await readValues(source, runs);
+        const values = await readTensors(source, here.map(storedTensor), spare);
         for (const [i, { info }] of here.entries()) {
           results.set(info.name, { shape: info.shape, data: values[i] as Float32Array });
         }
       }
       return results;
     },
-    hash: () => hashSources(shards.map(({ source }) => source)),
+    readRows(name, rows) {
+      const [{ source, ...entry }] = request([name]) as [ReturnType<typeof request>[0]];
+      return readRows(source, storedTensor(entry), rows);
+    },
+    hash: () => sha256Of(shards.map(({ source }) => source)),
     close: () => closeAll(shards),
   };
+}
+
+/** What is decoded; only for types that {@link undecodable} let pass. */
+function storedTensor({
+  info: { dtype, bytes, shape },
+  offset,
+}: {
+  readonly info: WeightInfo;
+  readonly offset: number;
+}): StoredTensor {
+  return { offset, bytes, type: isDecodable(dtype) ? dtype : "F32", shape, change: { kind: "none" } };
 }

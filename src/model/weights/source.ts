@@ -1,6 +1,7 @@
 /** @file What every weight format offers: names, shapes, and float32 values on demand. */
 
 import type { Tensor } from "../../core/tensor.ts";
+import type { Spare } from "./threads.ts";
 
 /** One stored tensor. */
 export interface WeightInfo {
@@ -21,8 +22,11 @@ export interface WeightSource {
   /**
    * Reads and decodes to float32. Nothing is kept: the caller decides what stays in memory.
    * Reads of one call may be served in parallel.
+   * @param spare buffers that are used again where sizes agree; they cannot be used otherwise afterwards
    */
-  read(names: readonly string[]): Promise<Map<string, Tensor<Float32Array>>>;
+  read(names: readonly string[], spare?: Spare): Promise<Map<string, Tensor<Float32Array>>>;
+  /** Some rows of a tensor (or elements, where it has one axis): [rows, …]. */
+  readRows(name: string, rows: readonly number[]): Promise<Tensor<Float32Array>>;
   /** sha256 over headers and tensor data, hex; computed once on demand. */
   hash(): Promise<string>;
   close(): Promise<void>;

@@ -1,0 +1,123 @@
+/** @file Worker threads that read and decode weights. */
+
+import { existsSync } from "node:fs";
+import { availableParallelism } from "node:os";
+import { Worker } from "node:worker_threads";
+import { InputError } from "../../core/errors.ts";
+import type { Threads } from "./threads.ts";
+import { type Answer, answer, type Request } from "./work.node.ts";
+
+/** As many as decode a model about as fast as memory can be had; each costs some 10 MB. */
+const MAX_THREADS = 4;
+
+interface Job {
+  readonly request: Request;
+  readonly done: (answer: Answer) => void;
+  readonly failed: (error: Error) => void;
+}
+
+interface Hand {
+  readonly worker: Worker;
+  job: Job | undefined;
+  /** Has answered once. */
+  proven: boolean;
+}
+
+/**
+ * Worker threads for weights; undefined where the package's worker is not there, as when it runs from its sources.
+ * They start when this is called, wait without keeping the process alive, and end with `close`. If they cannot be
+ * started, what they are asked for is done in the calling thread.
+ *
+ * @param count how many; by default one for each core, up to {@link MAX_THREADS}
+ */
+export function workerThreads(
+  count: number = Math.min(MAX_THREADS, availableParallelism()),
+): Threads | undefined {
+  const entry = new URL("./thread.node.js", import.meta.url);
+  if (!existsSync(entry)) return undefined;
+  const waiting: Job[] = [];
+  const hands = new Set<Hand>();
+  let closing: Promise<unknown> | undefined;
+
+  const give = (): void => {
+    for (const hand of hands) {
+      if (hand.job !== undefined) continue;
+      const job = waiting.shift();
+      if (job === undefined) return;
+      hand.job = job;
+      hand.worker.ref();
+      const { request } = job;
+      hand.worker.postMessage(request, request.kind === "decode" ? [...request.spare] : []);
+    }
+    if (hands.size > 0 || closing !== undefined) return;
+    for (const { request, done } of waiting.splice(0)) answer(request).then(done);
+  };
+
+  /** A thread that fails before its first answer could not be started; a later failure is an error of its job. */
+  const lose = (hand: Hand, error: Error): void => {
+    if (!hands.delete(hand)) return;
+    const { job } = hand;
+    if (job !== undefined && (hand.proven || closing !== undefined)) job.failed(error);
+    // What was handed over is gone with the thread.
+    else if (job !== undefined) waiting.unshift({ ...job, request: withoutSpare(job.request) });
+    give();
+  };
+
+  const hire = (): void => {
+    // A few hundred objects is all that a thread keeps: the values are outside its heap.
+    const worker = new Worker(entry, { resourceLimits: { maxYoungGenerationSizeMb: 4 } });
+    const hand: Hand = { worker, job: undefined, proven: false };
+    hands.add(hand);
+    worker.unref();
+    worker.on("message", (found: Answer) => {
+      const { job } = hand;
+      hand.job = undefined;
+      hand.proven = true;
+      worker.unref();
+      job?.done(found);
+      give();
+    });
+    worker.on("error", (error) => lose(hand, error));
+    worker.on("exit", () => lose(hand, new Error("a thread that decodes weights has ended")));
+  };
+
+  const ask = (request: Request): Promise<Answer> => {
+    if (closing !== undefined) return Promise.reject(new Error("the model is closed"));
+    return new Promise((done, failed) => {
+      const job = { request, done, failed };
+      // Nobody waits for the digest until all else is done.
+      const before =
+        request.kind === "decode" ? waiting.findIndex(({ request: { kind } }) => kind === "sha256") : -1;
+      waiting.splice(before < 0 ? waiting.length : before, 0, job);
+      give();
+    });
+  };
+
+  for (let index = 0; index < count; index++) hire();
+  return {
+    async decode(file, tensors, spare) {
+      const found = unpack(await ask({ kind: "decode", file, tensors, spare }));
+      if (found.kind !== "values") throw new Error(`${found.kind} for values`);
+      return found.values;
+    },
+    async sha256(files) {
+      const found = unpack(await ask({ kind: "sha256", files }));
+      if (found.kind !== "digest") throw new Error(`${found.kind} for a digest`);
+      return found.digest;
+    },
+    async close() {
+      closing ??= Promise.all([...hands].map(({ worker }) => worker.terminate()));
+      await closing;
+      for (const { failed } of waiting.splice(0)) failed(new Error("the model is closed"));
+    },
+  };
+}
+
+const withoutSpare = (request: Request): Request =>
+  request.kind === "decode" ? { ...request, spare: [] } : request;
+
+function unpack(found: Answer): Extract<Answer, { kind: "values" | "digest" }> {
+  if (found.kind === "faults") throw new InputError(found.faults);
+  if (found.kind === "error") throw new Error(found.message);
+  return found;
+}
