@@ -2,7 +2,12 @@
 
 import type { PatchingOptions } from "./method/activation-patching.ts";
 import * as method from "./method/activation-patching.ts";
+import * as tracing from "./method/causal-tracing.ts";
+import * as shares from "./method/direct.ts";
+import * as logitLens from "./method/lens.ts";
 import * as next from "./method/next-token.ts";
+import type { FactSpec, Prompted } from "./model/fact.ts";
+import { prepareFacts } from "./model/fact.ts";
 import type { Model } from "./model/model.ts";
 import type { Pair } from "./model/pair.ts";
 import { tokensOf } from "./model/pair-tokens.ts";
@@ -43,6 +48,58 @@ export async function activationPatching(
   options: PatchingOptions,
 ): Promise<Result> {
   return result(await method.activationPatching(model, "clean" in pairs ? [pairs] : pairs, options));
+}
+
+/** Facts as a user gives them, or a list of them. */
+type Facts = FactSpec | readonly FactSpec[];
+
+/** A prompt as text, or a pair. */
+type Prompts = Facts | Pair | readonly Pair[];
+
+const listed = <T>(one: T | readonly T[]): readonly T[] => (Array.isArray(one) ? one : [one as T]);
+
+function promptsOf({ tokenizer }: Model, prompts: Prompts): readonly Prompted[] {
+  const all = listed<FactSpec | Pair>(prompts);
+  const pairs = all.filter((prompt): prompt is Pair => "clean" in prompt);
+  return pairs.length > 0 ? pairs : prepareFacts(all as readonly FactSpec[], tokenizer).facts;
+}
+
+/**
+ * Causal tracing of one fact (`{ prompt, subject, answer? }`) or several.
+ * See {@link tracing.causalTracing} for the variables of the result.
+ *
+ * @throws InputError for subjects that their prompts do not hold, unknown sites, facts of which the model knows none.
+ */
+export async function causalTracing(
+  model: Model,
+  facts: Facts,
+  options: tracing.TracingOptions = {},
+): Promise<Result> {
+  const { facts: prepared } = prepareFacts(listed<FactSpec>(facts), model.tokenizer);
+  return result(await tracing.causalTracing(model, prepared, options));
+}
+
+/**
+ * Direct logit attribution of prompts (`{ prompt, answer?, foil? }`) or pairs: shares that sum to the logit.
+ * See {@link shares.direct} for the variables of the result.
+ *
+ * @throws InputError for answers of several tokens.
+ */
+export async function direct(
+  model: Model,
+  prompts: Prompts,
+  options: shares.DirectOptions = {},
+): Promise<Result> {
+  return result(await shares.direct(model, promptsOf(model, prompts), options));
+}
+
+/** The logit lens at every layer and position. See {@link logitLens.lens} for the variables of the result. */
+export async function lens(
+  model: Model,
+  prompts: Prompts,
+  options: logitLens.LensOptions = {},
+): Promise<Result> {
+  return result(await logitLens.lens(model, promptsOf(model, prompts), options));
 }
 
 /**

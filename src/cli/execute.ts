@@ -2,15 +2,20 @@
 import { readFile, stat } from "node:fs/promises";
 import type { Device } from "../backend/ort/node.node.ts";
 import { type Fault, inputError, refuse } from "../core/errors.ts";
+import type { Tensor } from "../core/tensor.ts";
 import { formatBytes } from "../job/cost.ts";
+import { directJob } from "../job/direct.ts";
 import type { Experiment, ExperimentOf } from "../job/experiment.ts";
 import { describeModel } from "../job/info.ts";
 import type { JobContext } from "../job/input.ts";
 import { weightBytes } from "../job/memory.ts";
-import type { MachineOptions } from "../job/options.ts";
+import type { CommandName, MachineOptions, OptionsOf } from "../job/options.ts";
 import { patchJob } from "../job/patch.ts";
 import { runJob } from "../job/run.ts";
+import { traceJob } from "../job/trace.ts";
 import { type LoadedModel, load } from "../model/load.node.ts";
+import { openFile } from "../model/weights/byte-source.node.ts";
+import { openSafetensors } from "../model/weights/safetensors.ts";
 import type { Dataset } from "../result/result.ts";
 import { writeWhole } from "../result/store.node.ts";
 import { formatInfo } from "./info-text.ts";
@@ -80,27 +85,53 @@ async function open({ model, options }: Experiment, io: Io): Promise<LoadedModel
   }
 }
 
-async function compute(
-  experiment: ExperimentOf<"run"> | ExperimentOf<"patch">,
+/** What runs a command, and what its progress counts. */
+interface Job<C extends CommandName> {
+  readonly label: string;
+  /** A sweep counts a cell once for every layer. */
+  readonly counts: "cells" | "steps";
+  readonly run: (model: LoadedModel, options: OptionsOf[C], context: JobContext) => Promise<Dataset>;
+}
+
+type Computed = Exclude<CommandName, "info">;
+
+/** Complete by type. */
+const jobs: { readonly [C in Computed]: Job<C> } = {
+  run: { label: "generating", counts: "steps", run: runJob },
+  patch: { label: "patching", counts: "cells", run: patchJob },
+  trace: { label: "tracing", counts: "cells", run: traceJob },
+  direct: { label: "splitting", counts: "steps", run: directJob },
+};
+
+async function compute<C extends Computed>(
+  { command, options }: { readonly command: C; readonly options: OptionsOf[C] },
   model: LoadedModel,
   io: Io,
 ): Promise<Dataset> {
-  const quiet = experiment.options.quiet ?? false;
-  const isPatch = experiment.command === "patch";
-  const shown = progress(io.stderr, { label: isPatch ? "patching" : "generating", quiet });
-  // A sweep counts a cell once for every layer.
-  const steps = isPatch ? model.architecture.layers.length : 1;
+  const { label, counts, run }: Job<C> = jobs[command];
+  const quiet = options.quiet ?? false;
+  const shown = progress(io.stderr, { label, quiet });
+  const steps = counts === "cells" ? model.architecture.layers.length : 1;
   const context: JobContext = {
     readText,
+    readTensors,
+    writeBytes: (path, bytes) => io.uninterrupted(() => writeWhole(path, bytes)),
     onPlan: (plan) => quiet || io.stderr.write(`${plan}\n`),
     onProgress: (done, total) => shown.update(done / steps, total / steps),
   };
   try {
-    return experiment.command === "patch"
-      ? await patchJob(model, experiment.options, context)
-      : await runJob(model, experiment.options, context);
+    return await run(model, options, context);
   } finally {
     shown.stop();
+  }
+}
+
+async function readTensors(path: string): Promise<ReadonlyMap<string, Tensor<Float32Array>>> {
+  const source = await openSafetensors(await openFile(path));
+  try {
+    return await source.read([...source.tensors.keys()]);
+  } finally {
+    await source.close();
   }
 }
 

@@ -3,6 +3,7 @@ import { Command, CommanderError } from "commander";
 import { InputError } from "../core/errors.ts";
 import { VERSION } from "../version.ts";
 import { addBench } from "./bench.ts";
+import { addDirect } from "./direct.ts";
 import { execute } from "./execute.ts";
 import { addExperiment } from "./experiment.ts";
 import { addInfo } from "./info.ts";
@@ -10,6 +11,7 @@ import { columnsOf, type Io } from "./io.ts";
 import { addPatch } from "./patch.ts";
 import type { Request } from "./request.ts";
 import { addRun } from "./run.ts";
+import { addTrace } from "./trace.ts";
 
 /** Exit statuses. */
 const DONE = 0;
@@ -58,6 +60,8 @@ function programOf(io: Io): Command {
   addInfo(program, act);
   addRun(program, act);
   addPatch(program, act);
+  addTrace(program, act);
+  addDirect(program, act);
   addExperiment(program, act);
   addBench(program, io);
   for (const command of program.commands) {

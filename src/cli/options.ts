@@ -51,6 +51,29 @@ const bos = {
   help: "a BOS token in front of every prompt (default: as the tokenizer is set)",
 } as const;
 
+const VARIANT = "What is noised and restored:";
+const SPLIT = "What is split:";
+
+/** Of the commands that need one prompt at least. */
+const fact = {
+  prompt: { takes: "<text>", group: PROMPTS, help: "the prompt" },
+  facts: {
+    takes: "<file>",
+    group: PROMPTS,
+    help: 'JSONL of {"prompt", "subject", "answer", "foil"}, one a line; all but the prompt may be left out',
+  },
+  answer: {
+    takes: "<text>",
+    group: PROMPTS,
+    repeatable: true,
+    help: "what should follow (default: what the model says)",
+  },
+  foil: { takes: "<text>", group: PROMPTS, repeatable: true, help: "what might follow instead" },
+  seed: { takes: "<n>", group: PROMPTS, help: "of draws and intervals (default 0)" },
+  bos,
+  "per-pair": { group: MEASURE, help: "every prompt's own values" },
+} as const;
+
 /** Complete by type: an option without a line here does not compile. */
 const flags: { readonly [C in CommandName]: Flags<OptionsOf[C]> } = {
   info: {
@@ -156,6 +179,95 @@ const flags: { readonly [C in CommandName]: Flags<OptionsOf[C]> } = {
     },
     normalize: { group: MEASURE, negation: "only", help: "no scores between the baselines" },
     "per-pair": { group: MEASURE, help: "every pair's own values" },
+    verify: {
+      takes: "<n>",
+      group: MEASURE,
+      help: "cells computed again by whole forward passes (default 4)",
+    },
+    ...machine,
+    ...outputs,
+  },
+  direct: {
+    ...fact,
+    clean: { takes: "<text>", group: PROMPTS, help: "prompt with the behaviour, of a pair" },
+    corrupt: { takes: "<text>", group: PROMPTS, help: "prompt without it, of as many tokens" },
+    pairs: { takes: "<file>", group: PROMPTS, help: "JSONL of pairs, as patch takes it" },
+    task: {
+      takes: "<name>",
+      group: PROMPTS,
+      help: "built-in prompts: ioi, greater-than, factual, docstring",
+    },
+    n: { takes: "<n>", group: PROMPTS, help: "pairs of the task (default 10)" },
+    on: {
+      takes: "<which>",
+      group: SPLIT,
+      help: "of pairs: clean (default), corrupt, or the difference of the two",
+    },
+    norm: {
+      takes: "<how>",
+      group: SPLIT,
+      help: "frozen (default): the final norm's scale is the run's own, so that shares sum to the logit",
+    },
+    centred: { group: SPLIT, help: "logits less their mean over the vocabulary" },
+    sources: { group: SPLIT, help: "heads' shares by the position they read from too" },
+    neurons: { takes: "<layers>", group: SPLIT, help: "the MLPs of these layers by neuron too, e.g. 3,7-9" },
+    lens: { group: SPLIT, help: "instead: the answer read off every layer and position" },
+    site: { takes: "<names>", group: SPLIT, help: "with --lens (default resid_pre,resid_mid,resid_post)" },
+    metric: {
+      takes: "<name>",
+      group: MEASURE,
+      help: "with --lens: logit_diff (default with a foil), logprob, prob, loss",
+    },
+    ...machine,
+    ...outputs,
+  },
+  trace: {
+    ...fact,
+    subject: { takes: "<text>", group: PROMPTS, help: "the part of the prompt whose tokens are noised" },
+    site: {
+      takes: "<names>",
+      group: VARIANT,
+      help: "what is restored (default resid_post,mlp_out,attn_out); all but states in windows",
+    },
+    window: { takes: "<n>", group: VARIANT, help: "layers restored together (default 10)" },
+    "window-before": {
+      takes: "<n>",
+      group: VARIANT,
+      help: "how many of them lie before the layer (default: half, rounded down)",
+    },
+    sever: {
+      takes: "<module>",
+      group: VARIANT,
+      help: "mlp or attn: its outputs at the restored position stay noised",
+    },
+    sigma: {
+      takes: "<factor>",
+      group: VARIANT,
+      help: "deviation of the noise over that of the embeddings (default 3)",
+    },
+    spread: {
+      takes: "<of>",
+      group: VARIANT,
+      help: "embeddings that set the scale: the whole table (default) or those of the subjects",
+    },
+    distribution: {
+      takes: "<kind>",
+      group: VARIANT,
+      help: "gaussian (default), uniform, or covariance: that of the embeddings",
+    },
+    samples: { takes: "<n>", group: VARIANT, help: "noised runs of each fact (default 10)" },
+    antithetic: { group: VARIANT, help: "samples in pairs of opposite sign" },
+    noise: {
+      takes: "<file>",
+      group: VARIANT,
+      help: "safetensors with a tensor noise [samples, subject tokens, d_model], added as it is",
+    },
+    "write-noise": { takes: "<file>", group: VARIANT, help: "write the noise that was drawn in that form" },
+    metric: {
+      takes: "<name>",
+      group: MEASURE,
+      help: "logit_diff (default with a foil), logprob, prob, kl, kl_reverse, loss",
+    },
     verify: {
       takes: "<n>",
       group: MEASURE,

@@ -1,9 +1,14 @@
 /** @file What a job is given from outside: files, and who wants to hear of its progress. */
 import { type Fault, InputError } from "../core/errors.ts";
+import type { Tensor } from "../core/tensor.ts";
 
 export interface JobContext {
   /** Reads a text file. @throws InputError where it cannot be read. */
   readonly readText: (path: string) => Promise<string>;
+  /** Reads a file of tensors in safetensors form. @throws InputError where it is none. */
+  readonly readTensors: (path: string) => Promise<ReadonlyMap<string, Tensor<Float32Array>>>;
+  /** Writes a file, whole or not at all. */
+  readonly writeBytes: (path: string, bytes: Uint8Array) => Promise<void>;
   /** Called once, before anything is computed, with what is about to be. */
   readonly onPlan?: ((plan: string) => void) | undefined;
   readonly onProgress?: ((done: number, total: number) => void) | undefined;

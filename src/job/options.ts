@@ -1,6 +1,9 @@
 /** @file The options of each command, as data: the same names on a command line and in an experiment file. */
 import type { Fault } from "../core/errors.ts";
 import type { Ablation } from "../method/ablation.ts";
+import type { DirectOn } from "../method/direct.ts";
+import type { Distribution } from "../method/noise.ts";
+import type { Severed } from "../method/tracing-cells.ts";
 import type { Averaging, Direction } from "../metric/normalise.ts";
 import { type MetricName, metricNames } from "../metric/plan.ts";
 import { MAX_PAIRS } from "../model/pair-spec.ts";
@@ -28,6 +31,9 @@ const MAX_THREADS = 1024;
 const MAX_GENERATED = 131_072;
 /** Most draws of a resample ablation: their mean moves by less than 1 % of the draws' spread. */
 const MAX_DRAWS = 10_000;
+
+/** Layers of a window: more than any model has. */
+const MAX_WINDOW = 10_000;
 
 /** Where results go; without any of these, the terminal. */
 export interface OutputOptions {
@@ -106,8 +112,52 @@ export interface PatchOptions extends OutputOptions, MachineOptions {
   readonly verify?: number;
 }
 
+/** One prompt with what should follow, a file of such, or pairs as {@link PatchOptions} has them. */
+export interface FactOptions extends Pick<PatchOptions, "answer" | "foil" | "seed" | "bos" | "per-pair"> {
+  readonly prompt?: string;
+  /** File of prompts. */
+  readonly facts?: string;
+}
+
+export interface DirectOptions
+  extends OutputOptions,
+    MachineOptions,
+    FactOptions,
+    Pick<PatchOptions, "clean" | "corrupt" | "pairs" | "task" | "n"> {
+  readonly on?: DirectOn;
+  readonly norm?: "frozen";
+  readonly centred?: boolean;
+  readonly sources?: boolean;
+  /** Layers. */
+  readonly neurons?: readonly number[];
+  readonly lens?: boolean;
+  readonly site?: readonly string[];
+  readonly metric?: Exclude<MetricName, "kl" | "kl_reverse">;
+}
+
+export interface TraceOptions extends OutputOptions, MachineOptions, FactOptions {
+  readonly subject?: string;
+  readonly site?: readonly string[];
+  /** Of the noise, over that of the embeddings. */
+  readonly sigma?: number;
+  readonly spread?: "table" | "subjects";
+  readonly distribution?: Distribution;
+  readonly samples?: number;
+  readonly antithetic?: boolean;
+  /** File of noise, read and written. */
+  readonly noise?: string;
+  readonly "write-noise"?: string;
+  readonly window?: number;
+  readonly "window-before"?: number;
+  readonly sever?: Severed;
+  readonly metric?: MetricName;
+  readonly verify?: number;
+}
+
 /** The options of every command. */
 export interface OptionsOf {
+  readonly direct: DirectOptions;
+  readonly trace: TraceOptions;
   readonly info: InfoOptions;
   readonly run: RunOptions;
   readonly patch: PatchOptions;
@@ -178,8 +228,63 @@ const patch: FieldsOf<PatchOptions> = {
   ...outputs,
 };
 
+const fact: FieldsOf<FactOptions> = {
+  prompt: text,
+  facts: text,
+  answer: texts,
+  foil: texts,
+  seed: whole(0, MAX_SEED),
+  bos: flag,
+  "per-pair": flag,
+};
+
+const direct: FieldsOf<DirectOptions> = {
+  ...fact,
+  clean: text,
+  corrupt: text,
+  pairs: text,
+  task: choice(taskNames),
+  n: whole(1, MAX_PAIRS),
+  on: choice(["clean", "corrupt", "difference"]),
+  norm: choice(["frozen"]),
+  centred: flag,
+  sources: flag,
+  neurons: indices,
+  lens: flag,
+  site: names,
+  metric: choice(["logit_diff", "logprob", "prob", "loss"]),
+  ...machine,
+  ...outputs,
+};
+
+const trace: FieldsOf<TraceOptions> = {
+  ...fact,
+  subject: text,
+  site: names,
+  sigma: atLeast(0),
+  spread: choice(["table", "subjects"]),
+  distribution: choice(["gaussian", "uniform", "covariance"]),
+  samples: whole(1, MAX_DRAWS),
+  antithetic: flag,
+  noise: text,
+  "write-noise": text,
+  window: whole(1, MAX_WINDOW),
+  "window-before": whole(0, MAX_WINDOW),
+  sever: choice(["mlp", "attn"]),
+  metric: choice(metricNames),
+  verify: whole(0),
+  ...machine,
+  ...outputs,
+};
+
 /** Complete by type. */
-export const fields: { readonly [C in CommandName]: FieldsOf<OptionsOf[C]> } = { info, run, patch };
+export const fields: { readonly [C in CommandName]: FieldsOf<OptionsOf[C]> } = {
+  info,
+  run,
+  patch,
+  direct,
+  trace,
+};
 
 /** What single options cannot tell: those that need another, or exclude it. */
 const together: { readonly [C in CommandName]: (options: OptionsOf[C]) => readonly OptionFault[] } = {
@@ -209,7 +314,70 @@ const together: { readonly [C in CommandName]: (options: OptionsOf[C]) => readon
     onlyFor("reference", ["mean", "resample"]);
     return faults;
   },
+  direct(options) {
+    const { prompt, facts, lens, clean, corrupt, pairs, task } = options;
+    const paired = [clean, corrupt, pairs, task].some((value) => value !== undefined);
+    const faults = paired && prompt === undefined && facts === undefined ? promptFaults(options) : [];
+    const others = paired ? ["--clean and --corrupt, --pairs or --task"] : [];
+    const only = (["on", "norm", "centred", "sources", "neurons"] as const).filter(
+      (option) => options[option] !== undefined,
+    );
+    return [
+      ...factFaults(options, others).filter(() => !(paired && faults.length > 0)),
+      ...faults,
+      ...needs(options, [
+        ["site", "lens"],
+        ["metric", "lens"],
+      ]),
+      ...(lens ? only : []).map((option) => ({ option, found: "--lens", wanted: "one of the two" })),
+      ...showFaults(options),
+    ];
+  },
+  trace(options) {
+    const faults = [...factFaults(options), ...showFaults(options)];
+    if (options.prompt !== undefined && options.subject === undefined) {
+      faults.push({ option: "subject", found: "none", wanted: "the part of the prompt that is noised" });
+    }
+    if (options.facts !== undefined && options.subject !== undefined) {
+      faults.push({ option: "subject", found: "--facts beside it", wanted: "subjects in the file" });
+    }
+    if (options.noise !== undefined) {
+      for (const option of [
+        "sigma",
+        "spread",
+        "distribution",
+        "samples",
+        "antithetic",
+        "write-noise",
+      ] as const) {
+        if (options[option] === undefined) continue;
+        faults.push({ option, found: "--noise beside it", wanted: "one of the two" });
+      }
+    }
+    return faults;
+  },
 };
+
+/** Prompts of `direct` and `trace` come from exactly one place. */
+function factFaults(options: FactOptions, others: readonly string[] = []): OptionFault[] {
+  const { prompt, facts } = options;
+  const given = [
+    ...(prompt === undefined ? [] : ["--prompt"]),
+    ...(facts === undefined ? [] : ["--facts"]),
+    ...others,
+  ];
+  if (given.length !== 1) {
+    return [
+      {
+        option: facts === undefined ? "prompt" : "facts",
+        found: given.length === 0 ? "no prompts" : given.join(", "),
+        wanted: "prompts from one place: --prompt, --facts FILE, or what else the command takes",
+      },
+    ];
+  }
+  if (facts === undefined || (options.answer === undefined && options.foil === undefined)) return [];
+  return [{ option: "facts", found: "--answer or --foil beside it", wanted: "answers in the file" }];
+}
 
 function needs<T extends object>(
   options: T,
@@ -232,7 +400,9 @@ function showFaults({ json, show }: OutputOptions): OptionFault[] {
 }
 
 /** Prompts come from exactly one place. */
-function promptFaults(options: PatchOptions): OptionFault[] {
+function promptFaults(
+  options: Pick<PatchOptions, "clean" | "corrupt" | "pairs" | "task" | "answer" | "foil" | "n">,
+): OptionFault[] {
   const { clean, corrupt, pairs, task } = options;
   const typed = [clean, corrupt, options.answer, options.foil].some((value) => value !== undefined);
   const given = [

@@ -1,6 +1,7 @@
 /** @file Prompts of a job: pairs as typed, from a file or from a task, and reference prompts. */
 import { z } from "zod";
 import { type Fault, refuse } from "../core/errors.ts";
+import { type Fact, type Prompted, prepareFacts, readFacts } from "../model/fact.ts";
 import type { Pair } from "../model/pair.ts";
 import { preparePairs } from "../model/pair.ts";
 import { MAX_LINE_CHARACTERS, MAX_PAIRS, type PairSpec, readPairs } from "../model/pair-spec.ts";
@@ -8,7 +9,7 @@ import type { Tokenizer } from "../model/tokenizer/tokenizer.ts";
 import { generatePairs } from "../task/registry.ts";
 import { inWords } from "./fields.ts";
 import type { JobContext } from "./input.ts";
-import type { PatchOptions } from "./options.ts";
+import type { DirectOptions, FactOptions, PatchOptions } from "./options.ts";
 
 /** Pairs of a task where `n` is not given: enough for an interval, few enough for a first look. */
 const DEFAULT_TASK_PAIRS = 10;
@@ -40,6 +41,34 @@ export async function pairsOf(
     foil: options.foil,
   };
   return preparePairs([one], tokenizer, { bos, where: ["pair"] });
+}
+
+/** The facts that the options name, with their subjects. @throws InputError as {@link prepareFacts} does. */
+export async function factsOf(
+  options: FactOptions & { readonly subject?: string },
+  tokenizer: Tokenizer,
+  { readText }: Pick<JobContext, "readText">,
+): Promise<{ readonly facts: readonly Fact[]; readonly warnings: readonly string[] }> {
+  const { bos, facts, prompt = "", subject, answer, foil } = options;
+  if (facts !== undefined) {
+    const { specs, where } = readFacts(await readText(facts), facts);
+    return prepareFacts(specs, tokenizer, { bos, where });
+  }
+  return prepareFacts([{ prompt, subject, answer, foil }], tokenizer, { bos });
+}
+
+/** Prompts from wherever the options have them: facts, or the pairs that {@link pairsOf} reads. */
+export async function promptedOf(
+  options: DirectOptions,
+  tokenizer: Tokenizer,
+  context: Pick<JobContext, "readText">,
+): Promise<{ readonly prompts: readonly Prompted[]; readonly warnings: readonly string[] }> {
+  if (options.prompt === undefined && options.facts === undefined) {
+    const { pairs, warnings } = await pairsOf(options, tokenizer, context);
+    return { prompts: pairs, warnings };
+  }
+  const { facts, warnings } = await factsOf(options, tokenizer, context);
+  return { prompts: facts, warnings };
 }
 
 const text = z.string().min(1);

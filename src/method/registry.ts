@@ -22,6 +22,18 @@ export const methods: readonly Method[] = [
     summary: "exact activation patching: what each part causes",
     source: "Vig et al. 2020; Meng et al. 2022; Zhang & Nanda 2024",
   },
+  {
+    name: "causal-tracing",
+    command: "trace",
+    summary: "causal tracing: which state, restored after noise on the subject, brings a fact back",
+    source: "Meng et al. 2022 (ROME)",
+  },
+  {
+    name: "direct",
+    command: "direct",
+    summary: "direct logit attribution: every component's exact share of a logit; the logit lens",
+    source: "Elhage et al. 2021; nostalgebraist 2020",
+  },
 ];
 
 /** The method that a command runs. */
