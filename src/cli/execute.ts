@@ -3,7 +3,7 @@ import { readFile, stat } from "node:fs/promises";
 import type { Device } from "../backend/ort/node.node.ts";
 import { type Fault, inputError, refuse } from "../core/errors.ts";
 import type { Tensor } from "../core/tensor.ts";
-import { formatBytes } from "../job/cost.ts";
+import { formatBytes, formatFlops } from "../job/cost.ts";
 import { directJob } from "../job/direct.ts";
 import type { Experiment, ExperimentOf } from "../job/experiment.ts";
 import { describeModel } from "../job/info.ts";
@@ -88,8 +88,8 @@ async function open({ model, options }: Experiment, io: Io): Promise<LoadedModel
 /** What runs a command, and what its progress counts. */
 interface Job<C extends CommandName> {
   readonly label: string;
-  /** A sweep counts a cell once for every layer. */
-  readonly counts: "cells" | "steps";
+  /** Sweeps count FLOPs, other work its own steps. */
+  readonly counts: "flops" | "steps";
   readonly run: (model: LoadedModel, options: OptionsOf[C], context: JobContext) => Promise<Dataset>;
 }
 
@@ -98,8 +98,8 @@ type Computed = Exclude<CommandName, "info">;
 /** Complete by type. */
 const jobs: { readonly [C in Computed]: Job<C> } = {
   run: { label: "generating", counts: "steps", run: runJob },
-  patch: { label: "patching", counts: "cells", run: patchJob },
-  trace: { label: "tracing", counts: "cells", run: traceJob },
+  patch: { label: "patching", counts: "flops", run: patchJob },
+  trace: { label: "tracing", counts: "flops", run: traceJob },
   direct: { label: "splitting", counts: "steps", run: directJob },
 };
 
@@ -110,14 +110,13 @@ async function compute<C extends Computed>(
 ): Promise<Dataset> {
   const { label, counts, run }: Job<C> = jobs[command];
   const quiet = options.quiet ?? false;
-  const shown = progress(io.stderr, { label, quiet });
-  const steps = counts === "cells" ? model.architecture.layers.length : 1;
+  const shown = progress(io.stderr, { label, quiet, ...(counts === "flops" ? { format: formatFlops } : {}) });
   const context: JobContext = {
     readText,
     readTensors,
     writeBytes: (path, bytes) => io.uninterrupted(() => writeWhole(path, bytes)),
     onPlan: (plan) => quiet || io.stderr.write(`${plan}\n`),
-    onProgress: (done, total) => shown.update(done / steps, total / steps),
+    onProgress: (done, total) => shown.update(done, total),
   };
   try {
     return await run(model, options, context);

@@ -3,6 +3,7 @@ import type { Dataset } from "../result/result.ts";
 import { baselinesLine, question } from "../result/words.ts";
 import { wrap } from "./labels.ts";
 import { axisText, layPanels, type Panel, type PanelOptions, type Panels } from "./panels.ts";
+import { isTrace, tracingViews } from "./tracing.ts";
 import { bars, excludesZero, hasInterval, heatMap, isBarList, MAX_NAMED, type Spec } from "./views.ts";
 
 export interface PlotOptions extends PanelOptions {
@@ -24,6 +25,7 @@ interface Layout {
 
 /** The figure of a result. */
 export function plot(dataset: Dataset, options: PlotOptions = {}): Spec {
+  if (isTrace(dataset)) return tracingFigure(dataset, options);
   const laid = layPanels(dataset, options);
   const { panels, limit } = laid;
   const layout = arrange(panels);
@@ -51,6 +53,27 @@ export function plot(dataset: Dataset, options: PlotOptions = {}): Spec {
     padding: 12,
     ...(heading === "" ? {} : { title: { text: lines(heading), subtitle: subtitle.flatMap(lines) } }),
     ...(isSingle ? views[0] : body),
+    config,
+  };
+}
+
+function tracingFigure(dataset: Dataset, options: PlotOptions): Spec {
+  const heading = options.title ?? question(dataset);
+  const lines = (text: string) => wrap(text, PAGE_WIDTH / CHARACTER_WIDTH);
+  const { samples, sigma } = dataset.attrs;
+  const noise = `Noise of deviation ${Number(sigma).toPrecision(3)} on the subject's embeddings, mean of ${samples} samples.`;
+  const bands = dataset.dims.role === undefined ? "*: subject." : "Bands: 95 % interval over facts.";
+  return {
+    $schema: "https://vega.github.io/schema/vega-lite/v6.json",
+    description: question(dataset),
+    background: "white",
+    padding: 12,
+    ...(heading === ""
+      ? {}
+      : {
+          title: { text: lines(heading), subtitle: [baselinesLine(dataset), ...lines(`${noise} ${bands}`)] },
+        }),
+    ...tracingViews(dataset, options.sites),
     config,
   };
 }

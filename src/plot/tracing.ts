@@ -1,0 +1,188 @@
+/**
+ * @file The figures of causal tracing: a panel for each kind of state, tokens down and layers across, and for several
+ * facts a line for each part of the prompt, with its interval.
+ * Source: Meng et al. 2022, figures 1 to 3.
+ */
+import { effects, labelsOf, sites } from "../result/cells.ts";
+import type { Dataset, Json } from "../result/result.ts";
+import { metricWord, unitOf } from "../result/words.ts";
+import { visible } from "./labels.ts";
+import { divergingColors } from "./palette.ts";
+import type { Spec } from "./views.ts";
+
+/** Colours of the lines, in the order of the roles: Okabe & Ito's, which the colour-blind can tell apart. */
+const lineColors = ["#56b4e9", "#009e73", "#d55e00", "#cc79a7", "#999999", "#0072b2"];
+
+const kindWords: Readonly<Record<string, string>> = {
+  resid_pre: "state before the layer",
+  resid_mid: "state between attention and MLP",
+  resid_post: "state after the layer",
+  mlp_out: "MLP output",
+  attn_out: "attention output",
+};
+
+/** Whether a result is drawn here. */
+export function isTrace(dataset: Dataset): boolean {
+  return dataset.attrs.method === "causal-tracing" && dataset.dims.layer !== undefined;
+}
+
+interface Cell {
+  readonly layer: number;
+  readonly place: string;
+  readonly effect: number;
+  readonly low: number;
+  readonly high: number;
+}
+
+/** The panels beside each other; below them, where facts are averaged, the lines. */
+export function tracingViews(dataset: Dataset, wanted?: readonly string[]): Spec {
+  const names = (wanted ?? sites(dataset)).filter((name) => dataset.dataVars[name]?.dims[0] === "layer");
+  const all = names.map((name) => cellsOf(dataset, name));
+  const limit = Math.max(1e-12, ...all.flat().map(({ effect }) => Math.abs(effect)));
+  const maps = names.map((name, at) => heatMap(dataset, { name, cells: all[at] ?? [], limit }));
+  const lines = names.map((name, at) => lineView(dataset, { name, cells: all[at] ?? [] }));
+  const rows: Spec[] = [{ hconcat: maps, spacing: 16, resolve: { scale: { color: "shared", y: "shared" } } }];
+  if (dataset.dims.role !== undefined)
+    rows.push({ hconcat: lines, spacing: 16, resolve: { scale: { y: "shared" } } });
+  return { vconcat: rows, spacing: 28, resolve: { scale: { color: "independent" } } };
+}
+
+function placeDim(dataset: Dataset): "pos" | "role" {
+  return dataset.dims.role === undefined ? "pos" : "role";
+}
+
+/** Tokens with a star where they are the subject's, numbered so that equal ones stay apart; or roles. */
+function places(dataset: Dataset): string[] {
+  const dim = placeDim(dataset);
+  const labels = labelsOf(dataset, dim);
+  if (dim === "role") return labels.map(String);
+  const { token, is_subject: subject } = dataset.coords;
+  return labels.map((label, at) => {
+    const star = Number(subject?.data[at] ?? 0) === 1 ? "*" : "";
+    return `${label}: ${visible(String(token?.data[at] ?? ""))}${star}`;
+  });
+}
+
+function cellsOf(dataset: Dataset, name: string): Cell[] {
+  const found = effects(dataset, name);
+  const names = places(dataset);
+  const bound = (side: "low" | "high", at: number): number =>
+    Number(dataset.dataVars[`${name}_effect_ci_${side}`]?.data[at] ?? Number.NaN);
+  return Array.from(found, (effect, at) => ({
+    layer: Number(labelsOf(dataset, "layer")[Math.floor(at / names.length)]),
+    place: names[at % names.length] ?? "",
+    effect,
+    low: bound("low", at),
+    high: bound("high", at),
+  })).filter(({ effect }) => !Number.isNaN(effect));
+}
+
+function quantity(dataset: Dataset): string {
+  const unit = unitOf(dataset);
+  return `effect on ${metricWord(dataset)}${unit === "" ? "" : ` (${unit})`}`;
+}
+
+function titleOf(dataset: Dataset, name: string): Spec {
+  const { severed, options } = dataset.attrs;
+  const window = (options as Readonly<Record<string, Json>> | undefined)?.window;
+  const layers =
+    name.startsWith("resid") || typeof window !== "number" || window === 1
+      ? ""
+      : `, windows of ${window} layers`;
+  const cut = typeof severed === "string" ? `, ${severed === "mlp" ? "MLPs" : "attention"} severed` : "";
+  return { text: `${kindWords[name] ?? name}${layers}${cut}`, fontSize: 12, fontWeight: 600, offset: 8 };
+}
+
+/** As many layers as can be read under a panel. */
+function everyFew(layers: readonly number[]): number[] {
+  const step = layers.length > 16 ? 5 : layers.length > 8 ? 2 : 1;
+  return layers.filter((_, at) => at % step === 0);
+}
+
+function heatMap(
+  dataset: Dataset,
+  { name, cells, limit }: { readonly name: string; readonly cells: readonly Cell[]; readonly limit: number },
+): Spec {
+  const middle = (divergingColors.length - 1) / 2;
+  const layers = labelsOf(dataset, "layer").map(Number);
+  const names = places(dataset);
+  return {
+    title: titleOf(dataset, name),
+    data: { values: cells.map((cell) => ({ ...cell, low: null, high: null })) },
+    width: Math.max(220, Math.min(330, 9 * layers.length)),
+    height: Math.max(90, 18 * names.length),
+    mark: { type: "rect", aria: false },
+    encoding: {
+      x: {
+        field: "layer",
+        type: "ordinal",
+        scale: { domain: layers },
+        axis: { title: "layer", labelAngle: 0, values: everyFew(layers) },
+      },
+      y: { field: "place", type: "ordinal", sort: null, scale: { domain: names }, axis: { title: null } },
+      color: {
+        field: "effect",
+        type: "quantitative",
+        scale: {
+          domain: divergingColors.map((_, step) => ((step - middle) / middle) * limit),
+          range: [...divergingColors],
+          interpolate: "rgb",
+        },
+        legend: {
+          title: [
+            "effect on",
+            ...quantity(dataset).replace("effect on ", "").split(" of "),
+            "0 = as under noise",
+          ],
+          values: [-limit, -limit / 2, 0, limit / 2, limit],
+          labelExpr: "datum.value === 0 ? '0' : format(datum.value, '+.3~g')",
+        },
+      },
+      tooltip: [
+        { field: "place", type: "nominal", title: placeDim(dataset) === "role" ? "role" : "token" },
+        { field: "layer", type: "quantitative" },
+        { field: "effect", type: "quantitative", format: ".4~g" },
+      ],
+    },
+  };
+}
+
+function lineView(
+  dataset: Dataset,
+  { name, cells }: { readonly name: string; readonly cells: readonly Cell[] },
+): Spec {
+  const names = places(dataset);
+  const layers = labelsOf(dataset, "layer").length;
+  const color = {
+    field: "place",
+    type: "nominal",
+    sort: names,
+    scale: { domain: names, range: lineColors },
+    legend: { title: null },
+  };
+  const x = { field: "layer", type: "quantitative", axis: { title: "layer", tickMinStep: 1 } };
+  const axis = { title: quantity(dataset), grid: true, gridColor: "#e5e5e5" };
+  const banded = cells.filter(({ low, high }) => !Number.isNaN(low) && !Number.isNaN(high));
+  return {
+    title: titleOf(dataset, name),
+    width: Math.max(220, Math.min(330, 9 * layers)),
+    height: 190,
+    layer: [
+      {
+        data: { values: banded.map((cell) => ({ ...cell })) },
+        mark: { type: "area", opacity: 0.18, aria: false },
+        encoding: {
+          x,
+          y: { field: "low", type: "quantitative", axis },
+          y2: { field: "high" },
+          color,
+        },
+      },
+      {
+        data: { values: cells.map((cell) => ({ ...cell, low: null, high: null })) },
+        mark: { type: "line", strokeWidth: 1.8, aria: false },
+        encoding: { x, y: { field: "effect", type: "quantitative", axis }, color },
+      },
+    ],
+  };
+}
