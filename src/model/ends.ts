@@ -17,17 +17,24 @@ export interface EmbedOptions {
 
 /**
  * ids [token] → resid_pre [token, d]. Sites: `embed` (the token embedding, after any scale), `pos_embed` (learned
- * positions), resid_pre (their sum).
+ * positions), resid_pre (their sum); and what is looked up, which whoever has the rows can give instead of the
+ * tables: `token_rows`, `position_rows` [token, d].
  */
 export function embedTokens({ table, vocabulary, width, positions, scale }: EmbedOptions): Program {
   const b = builder();
-  const rows = b.op("take_rows", [b.context("ids", ["token"], "int"), b.weight(table, [vocabulary, width])]);
+  const rows = b.site(
+    "token_rows",
+    b.op("take_rows", [b.context("ids", ["token"], "int"), b.weight(table, [vocabulary, width])]),
+  );
   const tokens = b.site("embed", scale === undefined ? rows : b.op("scale", [rows], { by: scale }));
   if (positions === undefined) {
     b.site("resid_pre", tokens);
   } else {
     const index = b.context("positions", ["token"], "int");
-    const learned = b.op("take_rows", [index, b.weight(positions.table, [positions.count, width])]);
+    const learned = b.site(
+      "position_rows",
+      b.op("take_rows", [index, b.weight(positions.table, [positions.count, width])]),
+    );
     b.site("resid_pre", b.op("add", [tokens, b.site("pos_embed", learned)]));
   }
   return b.build(["resid_pre"]);
@@ -46,7 +53,8 @@ export interface UnembedOptions {
 /**
  * resid_post [token, d] → logits. Sites: final_norm [token, d] and its scale, final_scale [token, 1]; logits [token, vocabulary]; logsumexp [token, 1]
  * (natural logarithm, over the whole vocabulary); columns [token, n]: logits of the token ids given as context
- * `columns` [n], at the price of n rows of the unembedding instead of all.
+ * `columns` [n], at the price of n rows of the unembedding instead of all; and those rows and their bias, which can
+ * be given instead of the whole: `column_rows` [n, d], `column_bias` [n].
  */
 export function unembedTokens(options: UnembedOptions): Program {
   const { table, bias, vocabulary } = options;
@@ -62,10 +70,11 @@ export function unembedTokens(options: UnembedOptions): Program {
   const logits = b.site("logits", capped(b.op("linear", all, { layout: "out_in" })));
   b.site("logsumexp", b.op("logsumexp", [logits]));
 
-  const some = [x, b.op("take_rows", [chosen, weight])];
+  const some = [x, b.site("column_rows", b.op("take_rows", [chosen, weight]))];
   if (bias !== undefined) {
     const column = b.op("reshape", [b.weight(bias, [vocabulary])], { shape: [vocabulary, 1] });
-    some.push(b.op("reshape", [b.op("take_rows", [chosen, column])], { shape: ["column"] }));
+    const values = b.op("reshape", [b.op("take_rows", [chosen, column])], { shape: ["column"] });
+    some.push(b.site("column_bias", values));
   }
   b.site("columns", capped(b.op("linear", some, { layout: "out_in" })));
   return b.build(["logits"]);

@@ -1,10 +1,16 @@
-/** @file The weights a model's programs take, decoded when first needed and kept or dropped as told. */
+/**
+ * @file The weights a model's programs take, decoded when first needed and kept or dropped as told.
+ *
+ * Layers are gone through in ascending order, again and again. Where not all may stay, the part whose turn is furthest
+ * off makes room: the first layers stay, the others pass through, and each is read once a round. (The least recently
+ * used one would be just the one needed next: nothing that stays would ever be of use.)
+ */
 
 import type { Fault } from "../core/errors.ts";
 import { InputError } from "../core/errors.ts";
 import type { Tensor } from "../core/tensor.ts";
 import { sizeOf } from "../core/tensor.ts";
-import { takeEvery } from "../numeric/take.ts";
+import { takeEvery, takeRows } from "../numeric/take.ts";
 import type { Input, Program, Take } from "../program/program.ts";
 import { takenShape } from "../program/program.ts";
 import type { Definition } from "./architecture.ts";
@@ -19,12 +25,30 @@ export type Part = "ends" | number;
 export interface WeightStore {
   /** Decoded weights of one part; kept while `keepBytes` allows. */
   get(part: Part): Promise<Weights>;
+  /**
+   * Says that whoever called {@link WeightStore.get} will not look at the part again. Only then can its memory be used
+   * for the next part; otherwise it is left to the garbage collector, which takes its time.
+   */
+  release(part: Part): void;
   /** Starts decoding without waiting. */
   prefetch(part: Part): void;
+  /** Starts decoding everything, where everything may stay. */
+  prefetchAll(): void;
+  /** Rows [rows, …] of a weight of the ends, by the name of the input that takes it, at the price of these rows alone. */
+  rows(input: string, rows: readonly number[]): Promise<Tensor<Float32Array>>;
   /** float32 bytes of one part. */
   bytes(part: Part): number;
   readonly totalBytes: number;
   close(): Promise<void>;
+}
+
+/** A part that is there or on its way. */
+interface Held {
+  readonly weights: Promise<Weights>;
+  /** The same once it is there. */
+  found?: Weights;
+  /** Callers of `get` that have not released it. */
+  users: number;
 }
 
 interface WeightInput extends Input {
@@ -93,8 +117,8 @@ export function requireTensors(definition: Definition, source: WeightSource): (n
 }
 
 /**
- * Opens the store. Without `keepBytes` everything that was read once stays; with it, the least recently used
- * parts are dropped first.
+ * Opens the store. Without `keepBytes` everything that was read once stays. With it, what does not fit is dropped, but
+ * for the part asked for last and the next one.
  */
 export function weightStore(
   definition: Definition,
@@ -102,18 +126,49 @@ export function weightStore(
   { keepBytes = Number.POSITIVE_INFINITY }: { readonly keepBytes?: number } = {},
 ): WeightStore {
   const storedName = requireTensors(definition, source);
-  const held = new Map<Part, Promise<Weights>>();
+  const inputsOf = new Map(allParts(definition).map((part) => [part, weightInputs(definition, part)]));
+  const sizes = new Map(
+    [...inputsOf].map(([part, inputs]) => [
+      part,
+      inputs.reduce((sum, { role }) => sum + 4 * sizeOf(takenShape(role.stored, role.take)), 0),
+    ]),
+  );
+  const layers = definition.blocks.length;
+  const held = new Map<Part, Held>();
+  /** What was asked for last. */
+  let current: Part = 0;
 
-  const bytes = (part: Part): number =>
-    weightInputs(definition, part).reduce<number>(
-      (sum, { role }) => sum + 4 * sizeOf(takenShape(role.stored, role.take)),
-      0,
-    );
+  const bytes = (part: Part): number => {
+    const size = sizes.get(part);
+    if (size === undefined) throw new RangeError(`layer ${part} of ${layers}`);
+    return size;
+  };
 
-  const load = async (part: Part): Promise<Weights> => {
-    const inputs = weightInputs(definition, part);
+  /** How many steps off a part's next turn is; the ends come after the last layer. */
+  const turn = (part: Part): number => {
+    const place = (of: Part): number => (of === "ends" ? layers : of);
+    return (place(part) - place(current) + layers + 1) % (layers + 1);
+  };
+
+  /** Drops what has to go before `part` comes; returns memory that nobody looks at any more. */
+  const makeRoom = (part: Part): ArrayBuffer[] => {
+    let total = [...held.keys()].reduce<number>((sum, key) => sum + bytes(key), bytes(part));
+    const spare: ArrayBuffer[] = [];
+    while (total > keepBytes) {
+      const [last] = [...held.keys()].filter((key) => key !== current).sort((a, b) => turn(b) - turn(a));
+      if (last === undefined) break;
+      const { found, users } = held.get(last) as Held;
+      held.delete(last);
+      total -= bytes(last);
+      if (found !== undefined && users === 0) spare.push(...buffersOf(found));
+    }
+    return spare;
+  };
+
+  const load = async (part: Part, spare: readonly ArrayBuffer[]): Promise<Weights> => {
+    const inputs = inputsOf.get(part) ?? [];
     const nameOf = ({ role }: WeightInput): string => storedName(prefixOf(definition, part) + role.tensor);
-    const tensors = await source.read([...new Set(inputs.map(nameOf))]);
+    const tensors = await source.read([...new Set(inputs.map(nameOf))], spare);
     return Object.fromEntries(
       inputs.map((input) => {
         const whole = tensors.get(nameOf(input));
@@ -123,30 +178,58 @@ export function weightStore(
     );
   };
 
-  const get = (part: Part): Promise<Weights> => {
-    let found = held.get(part);
-    if (found === undefined) found = load(part);
-    else held.delete(part);
-    held.set(part, found); // last in the map = most recently used
-    let total = [...held.keys()].reduce<number>((sum, key) => sum + bytes(key), 0);
-    for (const key of held.keys()) {
-      if (total <= keepBytes || key === part) break;
-      held.delete(key);
-      total -= bytes(key);
-    }
-    found.catch(() => held.delete(part));
-    return found;
+  const hold = (part: Part): Held => {
+    const known = held.get(part);
+    if (known !== undefined) return known;
+    const made: Held = { weights: load(part, makeRoom(part)), users: 0 };
+    held.set(part, made);
+    made.weights.then(
+      (found) => {
+        made.found = found;
+      },
+      () => held.get(part) === made && held.delete(part), // the error comes again when the part is asked for again
+    );
+    return made;
   };
 
   return {
-    get,
+    get(part) {
+      bytes(part);
+      current = part;
+      const asked = hold(part);
+      asked.users += 1;
+      return asked.weights;
+    },
+    release(part) {
+      const known = held.get(part);
+      if (known !== undefined && known.users > 0) known.users -= 1;
+    },
     prefetch(part) {
-      get(part).catch(() => {}); // the error comes again, and is seen, when the part is asked for
+      bytes(part);
+      hold(part);
+    },
+    prefetchAll() {
+      if (keepBytes !== Number.POSITIVE_INFINITY) return;
+      for (const part of definition.blocks.keys()) hold(part);
+    },
+    async rows(name, rows) {
+      const whole = held.get("ends")?.found?.[name];
+      if (whole !== undefined) return takeRows(whole, rows);
+      const input = inputsOf.get("ends")?.find((one) => one.name === name);
+      if (input === undefined || input.role.take !== undefined) throw new RangeError(`no table ${name}`);
+      return source.readRows(storedName(input.role.tensor), rows);
     },
     bytes,
-    totalBytes: allParts(definition).reduce<number>((sum, part) => sum + bytes(part), 0),
+    totalBytes: [...sizes.values()].reduce((sum, size) => sum + size, 0),
     close: () => source.close(),
   };
+}
+
+/** The memory of weights that have it to themselves. */
+function buffersOf(weights: Weights): ArrayBuffer[] {
+  const all = Object.values(weights).map(({ data }) => data);
+  const whole = all.filter(({ buffer, byteLength }) => byteLength === buffer.byteLength);
+  return [...new Set(whole.map(({ buffer }) => buffer as ArrayBuffer))];
 }
 
 function taken(whole: Tensor<Float32Array>, take: Take | undefined): Tensor<Float32Array> {

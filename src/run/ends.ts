@@ -4,6 +4,8 @@ import type { Fault } from "../core/errors.ts";
 import { refuse } from "../core/errors.ts";
 import type { FloatArray, Tensor } from "../core/tensor.ts";
 import type { Model } from "../model/model.ts";
+import type { Program, Value } from "../program/program.ts";
+import { valueOfSite } from "../program/program.ts";
 
 /**
  * resid_pre of layer 0 [token, d]; positions are those of each token in its sequence.
@@ -11,15 +13,91 @@ import type { Model } from "../model/model.ts";
  */
 export async function embed(model: Model, ids: Int32Array, positions: Int32Array): Promise<FloatArray> {
   requireTokens(model, ids, positions);
-  const executable = await model.compile(model.definition.embed, { given: [], want: ["resid_pre"] });
-  const weights = await model.weights.get("ends");
-  const context: Record<string, Tensor> = {
-    ids: { data: ids, shape: [ids.length] },
-    positions: { data: positions, shape: [positions.length] },
-  };
-  const inputs = executable.program.inputs.map(({ name }) => [name, context[name] ?? weights[name]] as const);
-  const found = await executable.run(Object.fromEntries(inputs) as Record<string, Tensor>);
+  const { embed: program } = model.definition;
+  const rows = await lookUp(model, program, [
+    ["token_rows", ids],
+    ["position_rows", positions],
+  ]);
+  const alone = program.sites.get("token_rows") === program.sites.get("resid_pre");
+  if (alone && rows.token_rows !== undefined) return toPrecision(model, rows.token_rows.data);
+  const found = await runEnd(model, program, {
+    want: ["resid_pre"],
+    known: rows,
+    context: {
+      ids: { data: ids, shape: [ids.length] },
+      positions: { data: positions, shape: [positions.length] },
+    },
+  });
   return (found.resid_pre as Tensor<FloatArray>).data;
+}
+
+/** Rows of tables, read by themselves: by site, for the sites that the program has. */
+async function lookUp(
+  model: Model,
+  program: Program,
+  wanted: readonly (readonly [site: string, rows: ArrayLike<number>])[],
+): Promise<Record<string, Tensor<Float32Array>>> {
+  const there = wanted.filter(([site]) => program.sites.has(site));
+  return Object.fromEntries(
+    await Promise.all(
+      there.map(async ([site, rows]) => [
+        site,
+        await model.weights.rows(tableOf(program, valueOfSite(program, site)), Array.from(rows)),
+      ]),
+    ),
+  ) as Record<string, Tensor<Float32Array>>;
+}
+
+/** The weight that a value is rows of. */
+function tableOf(program: Program, value: Value): string {
+  const node = program.nodes.find(({ out }) => out === value);
+  if (node === undefined) return value;
+  return tableOf(program, (node.op === "take_rows" ? node.args[1] : node.args[0]) ?? "");
+}
+
+/** Runs a part of one of the ends; whole tables are only decoded where the part takes one. */
+async function runEnd(
+  model: Model,
+  program: Program,
+  {
+    want,
+    known,
+    context,
+  }: {
+    readonly want: readonly string[];
+    /** Values of sites. */
+    readonly known: Readonly<Record<string, Tensor>>;
+    readonly context: Readonly<Record<string, Tensor>>;
+  },
+): Promise<Record<string, Tensor<FloatArray>>> {
+  const executable = await model.compile(program, { given: Object.keys(known), want });
+  const { inputs } = executable.program;
+  const whole = inputs.some(({ role }) => role.kind === "weight" && role.stored.length > 1);
+  const weights: Record<string, Tensor> = {};
+  if (whole) Object.assign(weights, await model.weights.get("ends"));
+  else {
+    for (const { name, role } of inputs) {
+      if (role.kind !== "weight") continue;
+      weights[name] = await model.weights.rows(
+        name,
+        Array.from({ length: role.stored[0] ?? 0 }, (_, row) => row),
+      );
+    }
+  }
+  try {
+    const tensors = inputs.map(({ name }) => [name, known[name] ?? context[name] ?? weights[name]] as const);
+    return await executable.run(Object.fromEntries(tensors) as Record<string, Tensor>);
+  } finally {
+    if (whole) model.weights.release("ends");
+  }
+}
+
+/** Weights are float32; the reference computes with float64. */
+function toPrecision({ backend }: Model, values: Float32Array): FloatArray {
+  if (backend.precision === "float32") return values;
+  const copy = backend.allocate(values.length);
+  copy.set(values);
+  return copy;
 }
 
 /** What a run's token embeddings are moved by, as in causal tracing. */
@@ -95,14 +173,20 @@ export async function unembed(model: Model, residual: FloatArray, readout: Reado
     ...(logits ? ["logits"] : []),
   ];
   if (want.length === 0 || residual.length === 0) return {};
-  const executable = await model.compile(model.definition.unembed, { given: ["resid_post"], want });
-  const weights = await model.weights.get("ends");
+  const { unembed: program } = model.definition;
   const width = model.architecture.dModel;
-  const context: Record<string, Tensor> = {
-    resid_post: { data: residual, shape: [residual.length / width, width] },
-    columns: { data: Int32Array.from(columns), shape: [columns.length] },
-  };
-  const inputs = executable.program.inputs.map(({ name }) => [name, context[name] ?? weights[name]] as const);
-  const found = await executable.run(Object.fromEntries(inputs) as Record<string, Tensor>);
+  // Without the whole vocabulary the chosen rows are all that has to be read.
+  const rows =
+    logsumexp || logits
+      ? {}
+      : await lookUp(model, program, [
+          ["column_rows", columns],
+          ["column_bias", columns],
+        ]);
+  const found = await runEnd(model, program, {
+    want,
+    known: { resid_post: { data: residual, shape: [residual.length / width, width] }, ...rows },
+    context: { columns: { data: Int32Array.from(columns), shape: [columns.length] } },
+  });
   return Object.fromEntries(want.map((site) => [site, found[site]?.data])) as Read;
 }
