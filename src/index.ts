@@ -6,11 +6,19 @@ export type { Fault } from "./core/errors.ts";
 export { InputError } from "./core/errors.ts";
 export type { Tensor } from "./core/tensor.ts";
 export type { Result } from "./library.node.ts";
-export { activationPatching, causalTracing, direct, lens, nextTokens } from "./library.node.ts";
+export {
+  activationPatching,
+  causalTracing,
+  direct,
+  layerRedundancy,
+  lens,
+  nextTokens,
+} from "./library.node.ts";
 export type { Ablation } from "./method/ablation.ts";
 export type { PatchingOptions } from "./method/activation-patching.ts";
 export type { TracingOptions } from "./method/causal-tracing.ts";
 export type { DirectOptions } from "./method/direct.ts";
+export type { RedundancyOptions } from "./method/layer-redundancy.ts";
 export type { LensOptions } from "./method/lens.ts";
 export type { NextTokenOptions } from "./method/next-token.ts";
 export type { Method } from "./method/registry.ts";

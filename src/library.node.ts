@@ -4,6 +4,7 @@ import type { PatchingOptions } from "./method/activation-patching.ts";
 import * as method from "./method/activation-patching.ts";
 import * as tracing from "./method/causal-tracing.ts";
 import * as shares from "./method/direct.ts";
+import * as redundancy from "./method/layer-redundancy.ts";
 import * as logitLens from "./method/lens.ts";
 import * as next from "./method/next-token.ts";
 import type { FactSpec, Prompted } from "./model/fact.ts";
@@ -91,6 +92,22 @@ export async function direct(
   options: shares.DirectOptions = {},
 ): Promise<Result> {
   return result(await shares.direct(model, promptsOf(model, prompts), options));
+}
+
+/**
+ * Layers deleted, exchanged, repeated and reversed, on texts as typed.
+ * See {@link redundancy.layerRedundancy} for the variables of the result.
+ *
+ * @throws InputError for texts of fewer than two tokens.
+ */
+export async function layerRedundancy(
+  model: Model,
+  texts: readonly string[],
+  options: redundancy.RedundancyOptions & { readonly bos?: boolean | undefined } = {},
+): Promise<Result> {
+  const { bos = model.tokenizer.addsBos } = options;
+  const tokens = texts.map((text) => tokensOf(text, model.tokenizer, { bos }));
+  return result(await redundancy.layerRedundancy(model, tokens, options));
 }
 
 /** The logit lens at every layer and position. See {@link logitLens.lens} for the variables of the result. */

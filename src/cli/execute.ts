@@ -8,9 +8,9 @@ import { directJob } from "../job/direct.ts";
 import type { Experiment, ExperimentOf } from "../job/experiment.ts";
 import { describeModel } from "../job/info.ts";
 import type { JobContext } from "../job/input.ts";
-import { weightBytes } from "../job/memory.ts";
 import type { CommandName, MachineOptions, OptionsOf } from "../job/options.ts";
 import { patchJob } from "../job/patch.ts";
+import { redundancyJob } from "../job/redundancy.ts";
 import { runJob } from "../job/run.ts";
 import { traceJob } from "../job/trace.ts";
 import { type LoadedModel, load } from "../model/load.node.ts";
@@ -24,6 +24,7 @@ import { emit, outputFaults } from "./output.ts";
 import { inputPaths } from "./paths.ts";
 import { progress } from "./progress.ts";
 import type { Request } from "./request.ts";
+import { type RunDirectory, takeDirectory } from "./run-directory.ts";
 
 /** A file of pairs of the most that are read, with prompts of a page each. */
 const MAX_INPUT_BYTES = 512 * 2 ** 20;
@@ -39,13 +40,27 @@ export async function execute({ experiment, faults, whereOf }: Request, io: Io):
     ...(await outputFaults(experiment.options, whereOf)),
   ]);
   const model = await open(experiment, io);
+  let directory: RunDirectory | undefined;
   try {
     if (experiment.command === "info") return await showInfo(experiment, model, io);
-    const result = await compute(experiment, model, io);
-    const attrs = { ...result.attrs, load_seconds: model.loadSeconds };
+    const made = pinned(experiment, model);
+    const { out } = made.options;
+    directory =
+      out === undefined ? undefined : await takeDirectory(out, { experiment: made, where: whereOf("out") });
+    const { result, isThere } = await compute(experiment, model, { io, directory });
     warn(result, io);
-    await emit(pinned(experiment, model), { ...result, attrs }, io);
+    const fingerprint = directory?.fingerprint();
+    const attrs = isThere
+      ? result.attrs
+      : {
+          ...result.attrs,
+          ...(fingerprint === undefined ? {} : { fingerprint }),
+          load_seconds: model.loadSeconds,
+        };
+    const onWritten = async (): Promise<void> => directory?.finish();
+    await emit(made, { ...result, attrs }, { io, isThere, onWritten });
   } finally {
+    await directory?.close();
     await model.close();
   }
 }
@@ -66,7 +81,7 @@ async function inputFaults(experiment: Experiment, whereOf: (option: string) => 
   return faults;
 }
 
-async function open({ model, options }: Experiment, io: Io): Promise<LoadedModel> {
+async function open({ command, model, options }: Experiment, io: Io): Promise<LoadedModel> {
   const { device, threads, memory }: MachineOptions = options as MachineOptions; // info has none of them
   const shown = progress(io.stderr, {
     label: "downloading",
@@ -77,7 +92,8 @@ async function open({ model, options }: Experiment, io: Io): Promise<LoadedModel
     return await load(model, {
       device: device as Device | undefined, // refused by name where it is none
       threads,
-      weightBytes: memory === undefined ? undefined : weightBytes(memory),
+      memory,
+      ahead: command === "info" ? undefined : command === "run" ? "all" : "layers",
       onDownload: ({ bytes, totalBytes }) => shown.update(bytes, totalBytes),
     });
   } finally {
@@ -100,26 +116,37 @@ const jobs: { readonly [C in Computed]: Job<C> } = {
   run: { label: "generating", counts: "steps", run: runJob },
   patch: { label: "patching", counts: "flops", run: patchJob },
   trace: { label: "tracing", counts: "flops", run: traceJob },
+  redundancy: { label: "cutting", counts: "steps", run: redundancyJob },
   direct: { label: "splitting", counts: "steps", run: directJob },
 };
 
 async function compute<C extends Computed>(
   { command, options }: { readonly command: C; readonly options: OptionsOf[C] },
   model: LoadedModel,
-  io: Io,
-): Promise<Dataset> {
+  { io, directory }: { readonly io: Io; readonly directory: RunDirectory | undefined },
+): Promise<{ readonly result: Dataset; readonly isThere: boolean }> {
   const { label, counts, run }: Job<C> = jobs[command];
+  let isThere = false;
   const quiet = options.quiet ?? false;
   const shown = progress(io.stderr, { label, quiet, ...(counts === "flops" ? { format: formatFlops } : {}) });
   const context: JobContext = {
     readText,
     readTensors,
     writeBytes: (path, bytes) => io.uninterrupted(() => writeWhole(path, bytes)),
-    onPlan: (plan) => quiet || io.stderr.write(`${plan}\n`),
+    onPlan: quiet ? undefined : (plan) => io.stderr.write(`${plan}\n`),
+    keep:
+      directory &&
+      (async (work) => {
+        const kept = await directory.keep(work);
+        isThere = kept.kind === "finished";
+        io.onInterruption?.(() => interruption(options.out, directory.waves()));
+        return kept;
+      }),
+    onResume: (kept, waves) => quiet || io.stderr.write(`resumed: ${kept} of ${waves} waves kept\n`),
     onProgress: (done, total) => shown.update(done, total),
   };
   try {
-    return await run(model, options, context);
+    return { result: await run(model, options, context), isThere };
   } finally {
     shown.stop();
   }
@@ -132,6 +159,11 @@ async function readTensors(path: string): Promise<ReadonlyMap<string, Tensor<Flo
   } finally {
     await source.close();
   }
+}
+
+function interruption(out: string | undefined, waves: number): string {
+  const kept = waves === 1 ? "1 finished wave" : `${waves} finished waves`;
+  return `interrupted: ${out} keeps ${kept}, and the same command goes on from there`;
 }
 
 async function readText(path: string): Promise<string> {

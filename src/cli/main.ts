@@ -9,6 +9,7 @@ import { addExperiment } from "./experiment.ts";
 import { addInfo } from "./info.ts";
 import { columnsOf, type Io } from "./io.ts";
 import { addPatch } from "./patch.ts";
+import { addRedundancy } from "./redundancy.ts";
 import type { Request } from "./request.ts";
 import { addRun } from "./run.ts";
 import { addTrace } from "./trace.ts";
@@ -62,6 +63,7 @@ function programOf(io: Io): Command {
   addPatch(program, act);
   addTrace(program, act);
   addDirect(program, act);
+  addRedundancy(program, act);
   addExperiment(program, act);
   addBench(program, io);
   for (const command of program.commands) {

@@ -221,6 +221,21 @@ const flags: { readonly [C in CommandName]: Flags<OptionsOf[C]> } = {
     ...machine,
     ...outputs,
   },
+  redundancy: {
+    text: { takes: "<file>", group: PROMPTS, help: "running text" },
+    tokens: { takes: "<n>", group: PROMPTS, help: "tokens of a stretch of it (default 32)" },
+    n: { takes: "<n>", group: PROMPTS, help: "stretches, from the beginning on (default 8)" },
+    bos,
+    blocks: { takes: "<lengths>", group: CELLS, help: "delete so many layers together too (default 2,4)" },
+    middle: {
+      takes: "<layers>",
+      group: CELLS,
+      help: "run these backwards, e.g. 8-21 (default: the middle half)",
+    },
+    seed: { takes: "<n>", group: MEASURE, help: "of intervals (default 0)" },
+    ...machine,
+    ...outputs,
+  },
   trace: {
     ...fact,
     subject: { takes: "<text>", group: PROMPTS, help: "the part of the prompt whose tokens are noised" },

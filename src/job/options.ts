@@ -154,8 +154,22 @@ export interface TraceOptions extends OutputOptions, MachineOptions, FactOptions
   readonly verify?: number;
 }
 
+export interface RedundancyOptions extends OutputOptions, MachineOptions {
+  /** File of running text. */
+  readonly text?: string;
+  /** Tokens of one stretch of it. */
+  readonly tokens?: number;
+  /** Stretches. */
+  readonly n?: number;
+  readonly bos?: boolean;
+  readonly blocks?: readonly number[];
+  readonly middle?: readonly number[];
+  readonly seed?: number;
+}
+
 /** The options of every command. */
 export interface OptionsOf {
+  readonly redundancy: RedundancyOptions;
   readonly direct: DirectOptions;
   readonly trace: TraceOptions;
   readonly info: InfoOptions;
@@ -277,6 +291,18 @@ const trace: FieldsOf<TraceOptions> = {
   ...outputs,
 };
 
+const redundancy: FieldsOf<RedundancyOptions> = {
+  text,
+  tokens: whole(2),
+  n: whole(1, MAX_PAIRS),
+  bos: flag,
+  blocks: indices,
+  middle: indices,
+  seed: whole(0, MAX_SEED),
+  ...machine,
+  ...outputs,
+};
+
 /** Complete by type. */
 export const fields: { readonly [C in CommandName]: FieldsOf<OptionsOf[C]> } = {
   info,
@@ -284,6 +310,7 @@ export const fields: { readonly [C in CommandName]: FieldsOf<OptionsOf[C]> } = {
   patch,
   direct,
   trace,
+  redundancy,
 };
 
 /** What single options cannot tell: those that need another, or exclude it. */
@@ -333,6 +360,7 @@ const together: { readonly [C in CommandName]: (options: OptionsOf[C]) => readon
       ...showFaults(options),
     ];
   },
+  redundancy: (options) => [...textFaults(options), ...showFaults(options)],
   trace(options) {
     const faults = [...factFaults(options), ...showFaults(options)];
     if (options.prompt !== undefined && options.subject === undefined) {
@@ -377,6 +405,12 @@ function factFaults(options: FactOptions, others: readonly string[] = []): Optio
   }
   if (facts === undefined || (options.answer === undefined && options.foil === undefined)) return [];
   return [{ option: "facts", found: "--answer or --foil beside it", wanted: "answers in the file" }];
+}
+
+/** One file of text. */
+function textFaults(options: RedundancyOptions): OptionFault[] {
+  if (options.text !== undefined) return [];
+  return [{ option: "text", found: "none", wanted: "a file of running text", fix: "Give --text FILE." }];
 }
 
 function needs<T extends object>(

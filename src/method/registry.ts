@@ -34,6 +34,12 @@ export const methods: readonly Method[] = [
     summary: "direct logit attribution: every component's exact share of a logit; the logit lens",
     source: "Elhage et al. 2021; nostalgebraist 2020",
   },
+  {
+    name: "redundancy",
+    command: "redundancy",
+    summary: "delete, exchange, repeat and reverse layers; what later layers make up for",
+    source: "McGrath et al. 2023; Men et al. 2024; Sun et al. 2024",
+  },
 ];
 
 /** The method that a command runs. */

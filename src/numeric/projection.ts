@@ -41,3 +41,20 @@ export function dot(a: ArrayLike<number>, b: ArrayLike<number>): number {
   for (let i = 0; i < a.length; i++) sum += a[i] * b[i];
   return sum;
 }
+
+/** Mean over rows of the cosine between the rows of a and b, both [n, d]. */
+export function meanCosine(a: FloatArray, b: FloatArray, width: number): number {
+  let sum = 0;
+  for (let at = 0; at < a.length; at += width) {
+    let product = 0;
+    let squaresA = 0;
+    let squaresB = 0;
+    for (let i = at; i < at + width; i++) {
+      product += a[i] * b[i];
+      squaresA += a[i] * a[i];
+      squaresB += b[i] * b[i];
+    }
+    sum += product / Math.sqrt(squaresA * squaresB);
+  }
+  return sum / (a.length / width);
+}
