@@ -28,11 +28,14 @@ export interface Layer {
   readonly contexts: ContextCache;
 }
 
-/** Keys and values of a whole sequence at this layer: [length, G, dh] each, keys after rotation. */
-export interface KeysValues {
-  readonly keys: FloatArray;
-  readonly values: FloatArray;
-}
+/** What a row attends to at positions that it does not compute: keys, after rotation, or values. */
+export type Inherited = "rot_k" | "v";
+
+/**
+ * Keys or values [length, G, dh] of the run that a row branched from. `batch` holds those of all tokens of the batch,
+ * in which that run may be a row itself.
+ */
+export type Past = (row: number, site: Inherited, batch: FloatArray) => FloatArray;
 
 /** Values of a site: flattened over the batch's tokens, or one array for each group where positions meet. */
 export type SiteValue = FloatArray | readonly FloatArray[];
@@ -47,8 +50,8 @@ export interface BlockRun {
   readonly batch: Batch;
   /** Values to start from: resid_pre, or any sites from which the wanted ones can be computed. */
   readonly known: ReadonlyMap<SiteName, SiteValue>;
-  /** Keys and values of the run that a row branched from; needed for rows that do not compute every position. */
-  readonly past?: (row: number) => KeysValues;
+  /** Needed for rows that do not compute every position. */
+  readonly past?: Past;
   /** Made in order of computation. */
   readonly edits?: readonly BatchEdit[];
   readonly want: readonly SiteName[];
@@ -257,7 +260,7 @@ async function computeAttention(
       const held = known.get(site);
       if (held !== undefined && !isFlat(held)) return held[index] as FloatArray;
       if (site === "queries") return tokensOf(known.get("rot_q") as FloatArray, group, heads * dHead);
-      return gatherKeys(layer, run, { known, group, site: site === "keys" ? "keys" : "values" });
+      return gatherKeys(layer, run, { known, group, site: site === "keys" ? "rot_k" : "v" });
     };
     const given = sources.filter(
       (site) => known.has(site) || site === "queries" || site === "keys" || site === "values",
@@ -309,24 +312,32 @@ function gatherKeys(
   }: {
     readonly known: ReadonlyMap<SiteName, SiteValue>;
     readonly group: Group;
-    readonly site: "keys" | "values";
+    readonly site: Inherited;
   },
 ): FloatArray {
   const { kvHeads, dHead } = layer.model.architecture;
   const width = kvHeads * dHead;
-  const own = known.get(site === "keys" ? "rot_k" : "v") as FloatArray | undefined;
+  const own = known.get(site) as FloatArray;
   const { rows, positions, length, firstRow } = group;
-  if (own !== undefined && positions.length === length) return tokensOf(own, group, width);
+  if (positions.length === length) return tokensOf(own, group, width);
   if (past === undefined)
     throw new Error("rows that compute some positions only need the keys and values of the others");
   const gathered = layer.model.backend.allocate(rows * length * width);
+  const first = positions[0] ?? 0;
+  const isSuffix = first + positions.length === length;
   for (let row = 0; row < rows; row++) {
-    gathered.set(past(firstRow + row)[site].subarray(0, length * width), row * length * width);
-    if (own === undefined) continue;
+    const inherited = past(firstRow + row, site, own);
     const token = batch.offsets[firstRow + row] ?? 0;
+    const at = row * length * width;
+    if (isSuffix) {
+      gathered.set(inherited.subarray(0, first * width), at);
+      gathered.set(own.subarray(token * width, (token + positions.length) * width), at + first * width);
+      continue;
+    }
+    gathered.set(inherited, at);
     for (const [index, position] of positions.entries()) {
       const from = (token + index) * width;
-      gathered.set(own.subarray(from, from + width), (row * length + position) * width);
+      gathered.set(own.subarray(from, from + width), at + position * width);
     }
   }
   return gathered;

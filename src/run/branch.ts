@@ -5,7 +5,7 @@
 
 import type { FloatArray, Tensor } from "../core/tensor.ts";
 import { frontier } from "../program/cut.ts";
-import { changesNothing, placeOf, sourceOf } from "./apply.ts";
+import { applyEdit, changesNothing, placeOf, sourceOf } from "./apply.ts";
 import type { Batch, Row } from "./batch.ts";
 import type { Layer, SiteValue } from "./block.ts";
 import type { Edit } from "./edit.ts";
@@ -48,40 +48,66 @@ export function startSites({ program }: Layer, site: SiteName): SiteName[] {
   }
 }
 
-function around(program: Layer["program"], site: SiteName): SiteName[] {
+/** The site and what else of the block is needed behind it. */
+export function around(program: Layer["program"], site: SiteName): SiteName[] {
   return frontier(program, [site], ["resid_post"]).filter((name): name is SiteName => name in SITES);
 }
 
-/** Lets the variants branch off whose edits at this layer change something. */
+/**
+ * Lets the variants branch off whose edits at this layer change something, as far as the companions' values are known.
+ * An edit of a value that the branch starts from is made here and now.
+ */
 export function join(
   layer: Layer,
   { companions, pending }: { readonly companions: Companions; readonly pending: readonly Pending[] },
 ): { readonly pending: Pending[]; readonly branches: Branch[] } {
   const waiting: Pending[] = [];
   const branches: Branch[] = [];
-  const { causal } = layer.model.architecture;
+  const known = (edit: Edit | undefined): edit is Edit =>
+    edit?.layer === layer.index &&
+    [edit.site, ...startSites(layer, edit.site)].every((site) => companions.values.has(site));
   for (const variant of pending) {
-    const effective = dropIdle(layer, variant, companions);
-    const here = effective.edits.filter((edit) => edit.layer === layer.index);
-    const [first] = here;
-    if (first === undefined) {
-      waiting.push(effective);
-      continue;
+    const { run } = variant;
+    let { edits } = variant;
+    let positions: Int32Array = new Int32Array(0);
+    while (known(edits[0]) && positions.length === 0) {
+      positions = changedBy([narrow(layer, edits[0], { companions, run })], layerOf(layer, companions, run));
+      if (positions.length === 0) edits = edits.slice(1);
     }
-    const { length } = rowOfRun(companions, variant.run);
-    const narrowed = here.map((edit) => narrow(layer, edit, { companions, run: variant.run }));
-    const positions = changedBy(narrowed, { length, causal });
-    if (positions.length === 0) {
-      waiting.push({ ...effective, edits: effective.edits.slice(here.length) });
-      continue;
-    }
-    const state = new Map<SiteName, FloatArray>();
-    for (const site of startSites(layer, first.site)) {
-      state.set(site, valueAt(layer, { companions, run: variant.run, site, positions }));
-    }
-    branches.push({ ...effective, positions, length, state });
+    if (positions.length === 0) waiting.push({ ...variant, edits });
+    else branches.push(branchOff(layer, { ...variant, edits }, companions));
   }
   return { pending: waiting, branches };
+}
+
+function branchOff(layer: Layer, variant: Pending, companions: Companions): Branch {
+  const { run, edits } = variant;
+  const here = edits.filter((edit) => edit.layer === layer.index);
+  const narrowed = here.map((edit) =>
+    companions.values.has(edit.site) ? narrow(layer, edit, { companions, run }) : edit,
+  );
+  const options = layerOf(layer, companions, run);
+  const { length } = options;
+  const positions = changedBy(narrowed, options);
+  const state = new Map<SiteName, FloatArray>();
+  const [first] = here as [Edit];
+  for (const site of startSites(layer, first.site)) {
+    state.set(site, valueAt(layer, { companions, run, site, positions }));
+  }
+  const target = state.get(first.site);
+  if (target === undefined) return { ...variant, positions, length, state };
+  const { architecture } = layer.model;
+  const source = sourceOf(first, (edit, other) => runValue(layer, companions, { edit, run: other }));
+  applyEdit(first, { architecture, target, offset: 0, positions, length, source });
+  return { ...variant, edits: edits.slice(1), positions, length, state };
+}
+
+function layerOf(
+  { model }: Layer,
+  companions: Companions,
+  run: number,
+): { readonly length: number; readonly causal: boolean } {
+  return { length: rowOfRun(companions, run).length, causal: model.architecture.causal };
 }
 
 /** Positions that any of the edits changes, ascending. */
@@ -91,17 +117,6 @@ export function changedBy(
 ): Int32Array {
   const changed = new Set(edits.flatMap((edit) => changedPositions(edit, options)));
   return Int32Array.from(changed).sort();
-}
-
-/** Drops the edits at this layer that leave the companion's values as they are, up to the first that does not. */
-function dropIdle(layer: Layer, variant: Pending, companions: Companions): Pending {
-  const edits = [...variant.edits];
-  for (let [first] = edits; first !== undefined && first.layer === layer.index; [first] = edits) {
-    const { where } = narrow(layer, first, { companions, run: variant.run });
-    if (where[positionAxis(first.site)]?.length !== 0) break;
-    edits.shift();
-  }
-  return { ...variant, edits };
 }
 
 /** The edit at those positions alone where it changes the companion's value, bit for bit. */

@@ -8,7 +8,6 @@ import type { Model } from "../model/model.ts";
 import { range } from "../numeric/cells.ts";
 import { batchEdits } from "./apply.ts";
 import { batchOf, contextCache } from "./batch.ts";
-import type { KeysValues } from "./block.ts";
 import { runBlock } from "./block.ts";
 import type { Edit } from "./edit.ts";
 import { positionAxis } from "./edit.ts";
@@ -122,7 +121,7 @@ async function step(model: Model, { ids, done, past, options, prompt }: Step): P
       {
         batch,
         known: new Map([["resid_pre", residual]]),
-        past: (): KeysValues => held,
+        past: (_, site) => (site === "rot_k" ? held.keys : held.values),
         edits: batchEdits([edits.filter((edit) => edit !== undefined)], {
           architecture,
           batch,
@@ -138,6 +137,7 @@ async function step(model: Model, { ids, done, past, options, prompt }: Step): P
     held.keys.set(found.get("rot_k") as FloatArray, done * width);
     held.values.set(found.get("v") as FloatArray, done * width);
     residual = found.get("resid_post") as FloatArray;
+    model.weights.release(index);
   }
   return residual.slice(-architecture.dModel);
 }

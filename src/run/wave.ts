@@ -11,20 +11,19 @@
 import type { FloatArray } from "../core/tensor.ts";
 import type { Model } from "../model/model.ts";
 import { range } from "../numeric/cells.ts";
-import { advance, rowsOf } from "./advance.ts";
 import type { Batch, ContextCache } from "./batch.ts";
 import { batchOf } from "./batch.ts";
 import type { Layer } from "./block.ts";
-import { runBlock } from "./block.ts";
-import type { Branch, Companions, Pending } from "./branch.ts";
-import { join, startSites } from "./branch.ts";
+import type { Branch, Pending } from "./branch.ts";
 import type { Edit } from "./edit.ts";
 import { requireLayers } from "./edit.ts";
 import { addOffset, embed } from "./ends.ts";
+import { rowsOf } from "./finish.ts";
 import { flatIds, flatPositions } from "./forward.ts";
+import type { WaveState } from "./layer.ts";
+import { runLayer } from "./layer.ts";
 import type { Reading } from "./read.ts";
 import { readRows } from "./read.ts";
-import type { SiteName } from "./site.ts";
 import { SITE_NAMES } from "./site.ts";
 import type { SweepInput, SweepOptions } from "./variant.ts";
 
@@ -42,6 +41,9 @@ export interface Wave {
 const byOrder = (a: Edit, b: Edit): number =>
   a.layer - b.layer || SITE_NAMES.indexOf(a.site) - SITE_NAMES.indexOf(b.site);
 
+const DEFAULT_BATCH_TOKENS = 1024;
+
+/** Runs one wave. */
 export async function runWave(
   model: Model,
   { input, options, contexts, own, wave, done }: Wave,
@@ -54,7 +56,7 @@ export async function runWave(
     return { index, run, edits: [...edits].sort(byOrder) };
   });
   const { batch, rowOf } = companionBatch(input, variants, done === 0);
-  let residual = await embed(
+  const residual = await embed(
     model,
     flatIds(
       input.runs.map(({ ids }) => ids),
@@ -64,8 +66,8 @@ export async function runWave(
     flatPositions(batch),
   );
   for (const [run, row] of rowOf) addOffset(residual, batch.offsets[row] ?? 0, input.runs[run]?.offset);
-  let pending: Pending[] = variants;
-  let branches: Branch[] = [];
+  const { batchTokens = DEFAULT_BATCH_TOKENS } = options;
+  let state: WaveState = { pending: variants, branches: [], residual };
 
   for (let index = 0; index < layers; index++) {
     if (options.signal?.aborted) throw new Error("cancelled");
@@ -76,32 +78,12 @@ export async function runWave(
     if (index + 1 < layers) model.weights.prefetch(index + 1);
     const layer: Layer = { model, index, kind, program, weights, contexts };
 
-    const here = [...pending, ...branches].flatMap(({ edits }) =>
-      edits.filter((edit) => edit.layer === index),
-    );
-    const want = new Set<SiteName>(["rot_k", "v", "resid_post"]);
-    for (const { site } of here) for (const needed of startSites(layer, site)) want.add(needed);
-    for (const { site } of here) want.add(site);
-    want.delete("resid_pre");
-    const values = await runBlock(layer, {
-      batch,
-      known: new Map([["resid_pre", residual]]),
-      want: [...want],
-    });
-    const companions: Companions = { batch, rowOf, values: new Map([...values, ["resid_pre", residual]]) };
-
-    const joined = join(layer, { companions, pending });
-    pending = joined.pending;
-    branches = await advance(layer, [...branches, ...joined.branches], {
-      runs: input.runs,
-      batchTokens: options.batchTokens,
-      companions,
-    });
-    residual = values.get("resid_post") as FloatArray;
+    state = await runLayer(layer, state, { batch, rowOf, batchTokens, runs: input.runs });
+    model.weights.release(index);
     options.onProgress?.(done * layers + wave.length * (index + 1), input.count * layers);
   }
 
-  await readAll(model, { input, options, own, wave, batch, rowOf, residual, branches });
+  await readAll(model, { ...state, input, options, own, wave, batch, rowOf });
 }
 
 /** The runs that the wave's variants edit or take values from; in the first wave every run, as all are read then. */
