@@ -10,7 +10,6 @@ import type { Dataset, Json } from "../result/result.ts";
 import { tasks } from "../task/registry.ts";
 import { formatFlops, sweepCost } from "./cost.ts";
 import { allOf, type JobContext } from "./input.ts";
-import { stateBytes } from "./memory.ts";
 import type { PatchOptions } from "./options.ts";
 import { pairsOf, readPrompts } from "./prompts.ts";
 
@@ -39,7 +38,6 @@ export async function patchJob(model: Model, options: PatchOptions, context: Job
     perPair: options["per-pair"],
     verify: options.verify,
     seed,
-    stateBytes: options.memory === undefined ? undefined : stateBytes(options.memory),
     onProgress: context.onProgress,
     signal: context.signal,
   };

@@ -5,7 +5,6 @@ import type { Model } from "../model/model.ts";
 import type { Tokens } from "../model/pair-tokens.ts";
 import type { Dataset } from "../result/result.ts";
 import type { JobContext } from "./input.ts";
-import { stateBytes } from "./memory.ts";
 import type { RedundancyOptions } from "./options.ts";
 import { withWarnings } from "./warnings.ts";
 
@@ -26,7 +25,6 @@ export async function redundancyJob(
     blocks: options.blocks,
     middle: middle === undefined ? undefined : [Math.min(...middle), Math.max(...middle)],
     seed: options.seed,
-    stateBytes: options.memory === undefined ? undefined : stateBytes(options.memory),
     onProgress: context.onProgress,
     signal: context.signal,
   });

@@ -6,7 +6,6 @@ import type { Model } from "../model/model.ts";
 import { encodeSafetensors } from "../model/weights/safetensors-encode.ts";
 import type { Dataset } from "../result/result.ts";
 import { allOf, type JobContext } from "./input.ts";
-import { stateBytes } from "./memory.ts";
 import type { TraceOptions } from "./options.ts";
 import { factsOf } from "./prompts.ts";
 import { withWarnings } from "./warnings.ts";
@@ -39,7 +38,6 @@ export async function traceJob(model: Model, options: TraceOptions, context: Job
     perPair: options["per-pair"],
     verify: options.verify,
     seed: options.seed,
-    stateBytes: options.memory === undefined ? undefined : stateBytes(options.memory),
     onNoise: (data, shape) => {
       drawn = { data, shape };
     },

@@ -10,18 +10,21 @@ import { inputError } from "../core/errors.ts";
 import type { Definition } from "./architecture.ts";
 import { define } from "./families/registry.ts";
 import type { DownloadProgress } from "./hub/download.node.ts";
+import { splitMemory } from "./memory.ts";
 import type { Model } from "./model.ts";
 import { makeModel } from "./model.ts";
 import type { Pair } from "./pair.ts";
 import { preparePairs } from "./pair.ts";
 import type { PairSpec } from "./pair-spec.ts";
-import { weightStore } from "./store.ts";
+import { partBytes, weightStore } from "./store.ts";
 import { fromGguf } from "./tokenizer/from-gguf.ts";
 import { fromTokenizerJson } from "./tokenizer/from-tokenizer-json.ts";
 import type { Tokenizer } from "./tokenizer/tokenizer.ts";
 import { openGgufFile } from "./weights/gguf.node.ts";
 import { openSafetensorsDirectory } from "./weights/safetensors.node.ts";
 import type { WeightSource } from "./weights/source.ts";
+import { workerThreads } from "./weights/threads.node.ts";
+import type { Threads } from "./weights/threads.ts";
 
 /** Models in the package's `models/` folder, which need no download. */
 export const EMBEDDED = ["toy"] as const;
@@ -33,8 +36,16 @@ export interface LoadOptions {
   readonly threads?: number | undefined;
   /** Another engine, e.g. the float64 reference. */
   readonly backend?: Backend | undefined;
-  /** Bytes of decoded weights to keep; layers beyond it are read again when needed. All if absent. */
-  readonly weightBytes?: number | undefined;
+  /**
+   * Bytes that the process may hold, as nearly as can be had: layers beyond it are read again when they are needed, and
+   * sweeps split. No bound if absent.
+   */
+  readonly memory?: number | undefined;
+  /**
+   * Decodes and hashes from the start, beside everything else, for a model that is going to be run: `layers` where few
+   * rows of the unembedding will be read, or `all`. Default: what is used, when it is used.
+   */
+  readonly ahead?: "layers" | "all" | undefined;
   readonly onDownload?: ((progress: DownloadProgress) => void) | undefined;
 }
 
@@ -54,7 +65,8 @@ export interface LoadedModel extends Model {
 interface Opened {
   readonly definition: Definition;
   readonly weights: WeightSource;
-  readonly tokenizer: Tokenizer;
+  /** Made last, while weights are decoded. */
+  readonly tokenizer: () => Promise<Tokenizer>;
   readonly revision?: string;
 }
 
@@ -76,25 +88,50 @@ export async function load(name: string, options: LoadOptions = {}): Promise<Loa
       ...(options.device && { device: options.device }),
       ...(options.threads && { threads: options.threads }),
     });
-  const opened = await open(name, options);
-  const { definition, tokenizer } = opened;
-  const model = makeModel({
-    definition,
-    tokenizer,
-    backend,
-    weights: weightStore(
+  const { memory, ahead } = options;
+  const threads = workerThreads(memory === undefined ? undefined : 1); // each has an engine of its own in memory
+  const opened = await open(name, { ...options, workers: threads });
+  const { definition } = opened;
+  try {
+    const split = memory === undefined ? undefined : splitMemory(memory, needs(definition));
+    const weights = weightStore(
       definition,
       opened.weights,
-      options.weightBytes === undefined ? {} : { keepBytes: options.weightBytes },
-    ),
-    source: {
-      name,
-      ...(opened.revision === undefined ? {} : { revision: opened.revision }),
-      dtype: storedTypes(opened.weights),
-      hash: () => opened.weights.hash(),
-    },
-  });
-  const pairs: LoadedModel["pairs"] = (specs) => preparePairs(specs, tokenizer);
+      split === undefined ? {} : { keepBytes: split.weightBytes },
+    );
+    let digest: Promise<string> | undefined;
+    const hash = (): Promise<string> => {
+      digest ??= opened.weights.hash();
+      return digest;
+    };
+    if (ahead !== undefined && threads !== undefined) {
+      if (ahead === "all" && split === undefined) weights.prefetch("ends");
+      weights.prefetchAll();
+      hash().catch(() => {}); // the error comes again, and is seen, when the digest is asked for
+    }
+    const tokenizer = await opened.tokenizer();
+    const model = makeModel({
+      definition,
+      tokenizer,
+      backend,
+      weights,
+      stateBytes: split?.stateBytes,
+      source: {
+        name,
+        ...(opened.revision === undefined ? {} : { revision: opened.revision }),
+        dtype: storedTypes(opened.weights),
+        hash,
+      },
+    });
+    return complete(model, started);
+  } catch (error) {
+    await opened.weights.close();
+    throw error;
+  }
+}
+
+function complete(model: Model, started: number): LoadedModel {
+  const pairs: LoadedModel["pairs"] = (specs) => preparePairs(specs, model.tokenizer);
   return {
     ...model,
     pairs,
@@ -103,7 +140,19 @@ export async function load(name: string, options: LoadOptions = {}): Promise<Loa
   };
 }
 
-async function open(name: string, options: LoadOptions): Promise<Opened> {
+/** What a budget has to leave room for. */
+function needs(definition: Definition): Parameters<typeof splitMemory>[1] {
+  return {
+    processBytes: process.memoryUsage.rss(),
+    layerBytes: Math.max(0, ...definition.blocks.map((_, layer) => partBytes(definition, layer))),
+  };
+}
+
+interface OpenOptions extends LoadOptions {
+  readonly workers: Threads | undefined;
+}
+
+async function open(name: string, options: OpenOptions): Promise<Opened> {
   if (name.startsWith("hf:")) {
     const [repository = "", revision] = name.slice("hf:".length).split("@");
     const { download } = await import("./hub/download.node.ts");
@@ -111,13 +160,13 @@ async function open(name: string, options: LoadOptions): Promise<Opened> {
       ...(revision === undefined ? {} : { revision }),
       ...(options.onDownload === undefined ? {} : { onProgress: options.onDownload }),
     });
-    return { ...(await openDirectory(directory)), revision: directory.split(/[\\/]/).at(-1) ?? "" };
+    return { ...(await openDirectory(directory, options)), revision: directory.split(/[\\/]/).at(-1) ?? "" };
   }
   const found = await stat(name).catch(() => undefined);
-  if (found?.isDirectory()) return openDirectory(name);
-  if (found?.isFile() && name.toLowerCase().endsWith(".gguf")) return openGguf(name);
+  if (found?.isDirectory()) return openDirectory(name, options);
+  if (found?.isFile() && name.toLowerCase().endsWith(".gguf")) return openGguf(name, options);
   if (found === undefined && (EMBEDDED as readonly string[]).includes(name)) {
-    return openDirectory(fileURLToPath(new URL(`../../models/${name}`, import.meta.url)));
+    return openDirectory(fileURLToPath(new URL(`../../models/${name}`, import.meta.url)), options);
   }
   throw inputError(
     "model",
@@ -126,17 +175,21 @@ async function open(name: string, options: LoadOptions): Promise<Opened> {
   );
 }
 
-async function openGguf(path: string): Promise<Opened> {
-  const file = await openGgufFile(path);
+async function openGguf(path: string, { workers }: OpenOptions): Promise<Opened> {
+  const file = await openGgufFile(path, workers);
   try {
-    return { definition: define(file.config), weights: file, tokenizer: fromGguf(file.metadata) };
+    return {
+      definition: define(file.config),
+      weights: file,
+      tokenizer: async () => fromGguf(file.metadata),
+    };
   } catch (error) {
     await file.close();
     throw error;
   }
 }
 
-async function openDirectory(directory: string): Promise<Opened> {
+async function openDirectory(directory: string, { workers }: OpenOptions): Promise<Opened> {
   const definition = define(await readJson(directory, "config.json"));
   const tokenizerJson = await readJson(directory, "tokenizer.json");
   const [config, chatTemplate] = await Promise.all([
@@ -144,11 +197,15 @@ async function openDirectory(directory: string): Promise<Opened> {
     readText(join(directory, "chat_template.jinja")),
   ]);
   const generation = await readJson(directory, "generation_config.json", true);
-  const tokenizer = fromTokenizerJson(tokenizerJson, config, {
-    eosIds: eosIds(generation),
-    ...(chatTemplate === undefined ? {} : { chatTemplate }),
-  });
-  return { definition, tokenizer, weights: await openSafetensorsDirectory(directory) };
+  return {
+    definition,
+    tokenizer: async () =>
+      fromTokenizerJson(tokenizerJson, config, {
+        eosIds: eosIds(generation),
+        ...(chatTemplate === undefined ? {} : { chatTemplate }),
+      }),
+    weights: await openSafetensorsDirectory(directory, workers),
+  };
 }
 
 function eosIds(generation: unknown): number[] {

@@ -26,6 +26,8 @@ export interface Model {
   readonly tokenizer: Tokenizer;
   readonly backend: Backend;
   readonly source: ModelSource;
+  /** Bytes that a sweep may hold for variants under way, where the model was opened with a budget of memory. */
+  readonly stateBytes?: number | undefined;
   /** The executable of a cut of one of the model's programs; equal cuts share it. */
   compile(program: Program, options: CutOptions): Promise<Executable & { readonly program: Program }>;
   close(): Promise<void>;
@@ -37,6 +39,7 @@ export interface ModelParts {
   readonly tokenizer: Tokenizer;
   readonly backend: Backend;
   readonly source: ModelSource;
+  readonly stateBytes?: number | undefined;
 }
 
 /** Puts a model together from its parts. */

@@ -72,6 +72,14 @@ function allParts(definition: Definition): Part[] {
   return ["ends", ...definition.blocks.keys()];
 }
 
+/** float32 bytes of one part. */
+export function partBytes(definition: Definition, part: Part): number {
+  return weightInputs(definition, part).reduce(
+    (sum, { role }) => sum + 4 * sizeOf(takenShape(role.stored, role.take)),
+    0,
+  );
+}
+
 /**
  * Holds a checkpoint against what the architecture needs: each tensor there, of the right shape, and none besides.
  * @returns the stored name of each tensor, as checkpoints of a bare base model leave out a prefix.
@@ -127,12 +135,7 @@ export function weightStore(
 ): WeightStore {
   const storedName = requireTensors(definition, source);
   const inputsOf = new Map(allParts(definition).map((part) => [part, weightInputs(definition, part)]));
-  const sizes = new Map(
-    [...inputsOf].map(([part, inputs]) => [
-      part,
-      inputs.reduce((sum, { role }) => sum + 4 * sizeOf(takenShape(role.stored, role.take)), 0),
-    ]),
-  );
+  const sizes = new Map(allParts(definition).map((part) => [part, partBytes(definition, part)]));
   const layers = definition.blocks.length;
   const held = new Map<Part, Held>();
   /** What was asked for last. */

@@ -97,6 +97,7 @@ export async function forward(
       }
     }
     residual = found.get("resid_post") as FloatArray;
+    model.weights.release(index);
   }
 
   const width = architecture.dModel;

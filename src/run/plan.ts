@@ -59,13 +59,13 @@ const ROW_WORK = 1e6;
 /** Every wave computes the runs again that it needs; their share must stay small. */
 const COMPANION_SHARE = 0.2;
 
-type PlannedModel = Pick<Model, "definition" | "architecture"> & {
+type PlannedModel = Pick<Model, "definition" | "architecture" | "stateBytes"> & {
   readonly backend: Pick<Model["backend"], "precision">;
 };
 
 /** Plans a sweep. Takes a few microseconds a variant, and memory for the waves alone. */
 export function planSweep(model: PlannedModel, input: SweepInput, options: PlanOptions = {}): SweepPlan {
-  const { stateBytes = DEFAULT_STATE_BYTES } = options;
+  const { stateBytes = model.stateBytes ?? DEFAULT_STATE_BYTES } = options;
   const { runs, count } = input;
   const layers = model.definition.blocks.length;
   const costs = variantCosts(model, runs);

@@ -19,15 +19,13 @@ export interface OwnRow {
   readonly kind: RowKind;
   readonly axes: readonly (readonly number[])[];
   readonly pairs: readonly Pair[];
-  /** Bytes for variants under way. */
-  readonly stateBytes?: number | undefined;
 }
 
 /**
  * All cells by the public method, both unedited runs and (with several pairs) the intervals included. The check by
  * whole passes is left out, as the table compares every value with the peers'.
  */
-export async function sweepRow(model: Model, { kind, axes, pairs, stateBytes }: OwnRow): Promise<Timed> {
+export async function sweepRow(model: Model, { kind, axes, pairs }: OwnRow): Promise<Timed> {
   const { by, site } = KINDS[kind];
   const begun = performance.now();
   const dataset = await activationPatching(model, pairs, {
@@ -38,7 +36,6 @@ export async function sweepRow(model: Model, { kind, axes, pairs, stateBytes }: 
     normalize: false,
     perPair: true,
     verify: 0,
-    stateBytes,
   });
   const seconds = (performance.now() - begun) / 1000;
   const data = dataset.dataVars[`${site}_per_pair`]?.data ?? [];

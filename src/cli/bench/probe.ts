@@ -1,6 +1,5 @@
 /** @file Peak memory: a sweep in a process of its own, which then tells its largest resident set. */
 import { spawn } from "node:child_process";
-import { stateBytes, weightBytes } from "../../job/memory.ts";
 import { load } from "../../model/load.node.ts";
 import type { PairSpec } from "../../model/pair-spec.ts";
 import { sweepRow } from "./own.ts";
@@ -30,15 +29,12 @@ export interface ProbeResult {
 
 /** In the process: does the task. */
 export async function probe(task: ProbeTask): Promise<ProbeResult> {
-  const model = await load(task.model, {
-    threads: task.threads,
-    weightBytes: task.memory === undefined ? undefined : weightBytes(task.memory),
-  });
-  const { on, kind, memory } = task;
+  const { on, kind, threads, memory } = task;
+  const model = await load(task.model, { threads, memory });
   const pairs = "spec" in on ? [model.pair(on.spec)] : seededPairs(model.architecture.vocabulary, on);
   const all = axesOf(kind, model.architecture, pairs[0]?.clean.ids.length ?? 0);
   const axes = all.map((axis, index) => (index === 0 ? axis.slice(0, task.labels) : axis));
-  const row = { kind, axes, pairs, stateBytes: memory === undefined ? undefined : stateBytes(memory) };
+  const row = { kind, axes, pairs };
   await sweepRow(model, row);
   const { seconds, values } = await sweepRow(model, row);
   const result = {

@@ -50,7 +50,7 @@ export function workerThreads(
       hand.worker.postMessage(request, request.kind === "decode" ? [...request.spare] : []);
     }
     if (hands.size > 0 || closing !== undefined) return;
-    for (const { request, done } of waiting.splice(0)) answer(request).then(done);
+    for (const { request, done, failed } of waiting.splice(0)) answer(request).then(done, failed);
   };
 
   /** A thread that fails before its first answer could not be started; a later failure is an error of its job. */
