@@ -50,21 +50,27 @@ export function goldenFacts(name: string): GoldenFacts {
 
 /** The float32 tensors of one family: `prompt0.logits`, `prompt1.layer0.q`, `patching.z`, … */
 export function golden(name: string): Map<string, Tensor<Float32Array>> {
-  return read(name, "F32", 4, (buffer) => new Float32Array(buffer));
+  return read(new URL(`${name}/golden.safetensors`, FAMILIES), "F32", 4, (buffer) => new Float32Array(buffer));
+}
+
+/** PyTorch's gradients of the corrupt prompt's logit difference: `layer0.z`, …; of a family, or of `smollm2`. */
+export function goldenGradients(name: string): Map<string, Tensor<Float32Array>> {
+  const file = name === "smollm2" ? "smollm2/gradients.safetensors" : `gradients/${name}.safetensors`;
+  return read(new URL(file, import.meta.url), "F32", 4, (buffer) => new Float32Array(buffer));
 }
 
 /** The float64 tensors of one family: `prompt0.logits64`, `prompt1.logits64`, `patching64.resid_pre`, … */
 export function golden64(name: string): Map<string, Tensor<Float64Array>> {
-  return read(name, "F64", 8, (buffer) => new Float64Array(buffer));
+  return read(new URL(`${name}/golden.safetensors`, FAMILIES), "F64", 8, (buffer) => new Float64Array(buffer));
 }
 
 function read<D extends Float32Array | Float64Array>(
-  name: string,
+  url: URL,
   dtype: string,
   bytes: number,
   view: (buffer: ArrayBuffer) => D,
 ): Map<string, Tensor<D>> {
-  const file = readFileSync(new URL(`${name}/golden.safetensors`, FAMILIES));
+  const file = readFileSync(url);
   const start = 8 + Number(file.readBigUInt64LE(0));
   const header = JSON.parse(file.toString("utf8", 8, start)) as Record<string, Entry>;
   const tensors = new Map<string, Tensor<D>>();
@@ -74,7 +80,7 @@ function read<D extends Float32Array | Float64Array>(
     const copy = new ArrayBuffer(to - from);
     new Uint8Array(copy).set(file.subarray(start + from, start + to));
     const data = view(copy);
-    if (data.length * bytes !== to - from) throw new Error(`${name}: ${key} has ${to - from} bytes`);
+    if (data.length * bytes !== to - from) throw new Error(`${url}: ${key} has ${to - from} bytes`);
     tensors.set(key, tensor(data, entry.shape));
   }
   return tensors;
