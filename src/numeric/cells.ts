@@ -18,57 +18,63 @@ export interface Cells {
   readonly axes: readonly AxisCells[];
 }
 
-/** Calls `visit` with the offset of each chosen cell in target and source. */
-function each(
+/** Calls `visit` with the offsets of each line of chosen cells along the last axis, until it returns false. */
+function everyLine(
   { targetOffset, sourceOffset, axes }: Cells,
-  visit: (target: number, source: number) => void,
-): void {
-  const walk = (depth: number, target: number, source: number): void => {
-    if (depth === axes.length) {
-      visit(target, source);
-      return;
-    }
+  visit: (target: number, source: number, line: AxisCells) => boolean,
+): boolean {
+  const walk = (depth: number, target: number, source: number): boolean => {
     const axis = axes[depth];
+    if (depth === axes.length - 1) return visit(target, source, axis);
     for (let i = 0; i < axis.target.length; i++) {
-      walk(
-        depth + 1,
-        target + axis.target[i] * axis.targetStride,
-        source + axis.source[i] * axis.sourceStride,
-      );
+      const to = target + axis.target[i] * axis.targetStride;
+      if (!walk(depth + 1, to, source + axis.source[i] * axis.sourceStride)) return false;
     }
+    return true;
   };
-  walk(0, targetOffset, sourceOffset);
+  return walk(0, targetOffset, sourceOffset);
 }
 
 export function replaceCells(cells: Cells): void {
   const { target, source } = cells;
-  each(cells, (to, from) => {
-    target[to] = source[from];
+  everyLine(cells, (to, from, line) => {
+    for (let i = 0; i < line.target.length; i++) {
+      target[to + line.target[i] * line.targetStride] = source[from + line.source[i] * line.sourceStride];
+    }
+    return true;
   });
 }
 
 export function addCells(cells: Cells): void {
   const { target, source } = cells;
-  each(cells, (to, from) => {
-    target[to] += source[from];
+  everyLine(cells, (to, from, line) => {
+    for (let i = 0; i < line.target.length; i++) {
+      target[to + line.target[i] * line.targetStride] += source[from + line.source[i] * line.sourceStride];
+    }
+    return true;
   });
 }
 
 export function scaleCells(cells: Cells): void {
   const { target, source } = cells;
-  each(cells, (to, from) => {
-    target[to] *= source[from];
+  everyLine(cells, (to, from, line) => {
+    for (let i = 0; i < line.target.length; i++) {
+      target[to + line.target[i] * line.targetStride] *= source[from + line.source[i] * line.sourceStride];
+    }
+    return true;
   });
 }
 
 /** Whether replacing would change nothing, bit for bit (−0 and 0 count as equal: they compute alike). */
 export function equalCells(cells: Cells): boolean {
   const { target, source } = cells;
-  let equal = true;
-  each(cells, (to, from) => {
-    if (target[to] !== source[from]) equal = false;
+  return everyLine(cells, (to, from, line) => {
+    for (let i = 0; i < line.target.length; i++) {
+      const value = target[to + line.target[i] * line.targetStride];
+      if (value !== source[from + line.source[i] * line.sourceStride]) return false;
+    }
+    return true;
   });
-  return equal;
 }
 
 /** 0, 1, …, length − 1. */

@@ -3,7 +3,7 @@
 import type { FloatArray } from "../core/tensor.ts";
 import type { Architecture, LayerKind } from "../model/architecture.ts";
 import { rotaryTables } from "../model/rope.ts";
-import { attentionMask } from "../numeric/cells.ts";
+import { attentionMask, range } from "../numeric/cells.ts";
 
 /** One sequence, of which only some positions are computed. */
 export interface Row {
@@ -63,9 +63,44 @@ export function batchOf(rows: readonly Row[]): Batch {
   return { rows, offsets, tokens, groups };
 }
 
+/** The position of every token, in the batch's order. */
+export function flatPositions({ rows, offsets, tokens }: Batch): Int32Array {
+  const positions = new Int32Array(tokens);
+  for (const [index, row] of rows.entries()) positions.set(row.positions, offsets[index]);
+  return positions;
+}
+
+/** Some tokens of a value that holds `of` tokens; a copy. */
+export function rowsOf(
+  value: FloatArray,
+  {
+    tokens,
+    of,
+    allocate,
+  }: {
+    readonly tokens: ArrayLike<number>;
+    readonly of: number;
+    readonly allocate: (size: number) => FloatArray;
+  },
+): FloatArray {
+  const width = value.length / of;
+  const out = allocate(tokens.length * width);
+  for (let index = 0; index < tokens.length; index++) {
+    const from = (tokens[index] ?? 0) * width;
+    out.set(value.subarray(from, from + width), index * width);
+  }
+  return out;
+}
+
+/** cos and sin of the rotary embedding's angles [token, dims/2]. */
+interface Tables {
+  readonly cos: FloatArray;
+  readonly sin: FloatArray;
+}
+
 /** Context of positions: tables and masks, made once for each layout and kept for the layers of a kind. */
 export interface ContextCache {
-  rotary(kind: LayerKind, batch: Batch): { readonly cos: FloatArray; readonly sin: FloatArray } | undefined;
+  rotary(kind: LayerKind, batch: Batch): Tables | undefined;
   /** [1, 1, dst, src], additive. */
   mask(kind: LayerKind, group: Group): FloatArray;
 }
@@ -74,23 +109,31 @@ export function contextCache(
   architecture: Architecture,
   allocate: (size: number) => FloatArray,
 ): ContextCache {
-  const tables = new WeakMap<Batch, Map<string, { readonly cos: FloatArray; readonly sin: FloatArray }>>();
+  // Angles are worked out once for each position of a sequence, and copied for each token.
+  const tables = new Map<string, Tables & { readonly positions: number }>();
+  const known = new WeakMap<Batch, Map<string, Tables>>();
   const masks = new Map<string, FloatArray>();
   return {
     rotary({ rotary }, batch) {
       if (rotary === undefined) return undefined;
-      let known = tables.get(batch);
-      if (known === undefined) {
-        known = new Map();
-        tables.set(batch, known);
-      }
       const key = JSON.stringify(rotary);
-      let found = known.get(key);
+      const ofBatch = known.get(batch) ?? new Map<string, Tables>();
+      known.set(batch, ofBatch);
+      let found = ofBatch.get(key);
       if (found === undefined) {
-        const positions = new Int32Array(batch.tokens);
-        for (const [index, row] of batch.rows.entries()) positions.set(row.positions, batch.offsets[index]);
-        found = rotaryTables(rotary, positions, allocate);
-        known.set(key, found);
+        const length = batch.rows.reduce((most, row) => Math.max(most, row.length), 0);
+        let table = tables.get(key);
+        if (table === undefined || table.positions < length) {
+          table = { ...rotaryTables(rotary, range(length), allocate), positions: length };
+          tables.set(key, table);
+        }
+        const tokens = flatPositions(batch);
+        const of = table.positions;
+        found = {
+          cos: rowsOf(table.cos, { tokens, of, allocate }),
+          sin: rowsOf(table.sin, { tokens, of, allocate }),
+        };
+        ofBatch.set(key, found);
       }
       return found;
     },

@@ -5,6 +5,7 @@
 
 import type { FloatArray, Tensor } from "../core/tensor.ts";
 import { frontier } from "../program/cut.ts";
+import type { Program } from "../program/program.ts";
 import { applyEdit, changesNothing, placeOf, sourceOf } from "./apply.ts";
 import type { Batch, Row } from "./batch.ts";
 import type { Layer, SiteValue } from "./block.ts";
@@ -36,8 +37,24 @@ export interface Companions {
 /** A variant that has not parted yet. */
 export type Pending = Pick<Branch, "index" | "run" | "edits">;
 
+const startCache = new WeakMap<Program, Map<SiteName, readonly SiteName[]>>();
+
 /** Sites of the companion from which a variant starts that is edited at `site`. */
-export function startSites({ program }: Layer, site: SiteName): SiteName[] {
+export function startSites({ program }: Layer, site: SiteName): readonly SiteName[] {
+  let known = startCache.get(program);
+  if (known === undefined) {
+    known = new Map();
+    startCache.set(program, known);
+  }
+  let found = known.get(site);
+  if (found === undefined) {
+    found = findStart(program, site);
+    known.set(site, found);
+  }
+  return found;
+}
+
+function findStart(program: Program, site: SiteName): SiteName[] {
   switch (SITES[site].stage) {
     case "before":
       return ["resid_pre"];
@@ -48,8 +65,7 @@ export function startSites({ program }: Layer, site: SiteName): SiteName[] {
   }
 }
 
-/** The site and what else of the block is needed behind it. */
-export function around(program: Layer["program"], site: SiteName): SiteName[] {
+function around(program: Program, site: SiteName): SiteName[] {
   return frontier(program, [site], ["resid_post"]).filter((name): name is SiteName => name in SITES);
 }
 

@@ -3,7 +3,7 @@
 import type { FloatArray } from "../core/tensor.ts";
 import { editsAt, pastOf, stack } from "./advance.ts";
 import type { Batch } from "./batch.ts";
-import { batchOf, groupKey } from "./batch.ts";
+import { batchOf, groupKey, rowsOf } from "./batch.ts";
 import type { Layer, Past, SiteValue } from "./block.ts";
 import { needsAttention, runBlock } from "./block.ts";
 import type { Branch, Companions } from "./branch.ts";
@@ -119,24 +119,4 @@ function overlay(
     }
     return whole;
   };
-}
-
-/** Some tokens of a value that holds `of` tokens; a copy. */
-export function rowsOf(
-  value: FloatArray,
-  {
-    tokens,
-    of,
-    allocate,
-  }: {
-    readonly tokens: readonly number[];
-    readonly of: number;
-    readonly allocate: (size: number) => FloatArray;
-  },
-): FloatArray {
-  const width = value.length / of;
-  const out = allocate(tokens.length * width);
-  for (const [index, token] of tokens.entries())
-    out.set(value.subarray(token * width, (token + 1) * width), index * width);
-  return out;
 }

@@ -8,7 +8,7 @@ import type { Model } from "../model/model.ts";
 import { range } from "../numeric/cells.ts";
 import { batchEdits, placeOf } from "./apply.ts";
 import type { Batch } from "./batch.ts";
-import { batchOf, contextCache } from "./batch.ts";
+import { batchOf, contextCache, flatPositions } from "./batch.ts";
 import type { Layer } from "./block.ts";
 import { runBlock } from "./block.ts";
 import type { Edit } from "./edit.ts";
@@ -144,10 +144,4 @@ export function flatIds(
   const ids = new Int32Array(batch.tokens);
   for (const [row, sequence] of order.entries()) ids.set(sequences[sequence] ?? [], batch.offsets[row]);
   return ids;
-}
-
-export function flatPositions(batch: Batch): Int32Array {
-  const positions = new Int32Array(batch.tokens);
-  for (const [index, row] of batch.rows.entries()) positions.set(row.positions, batch.offsets[index]);
-  return positions;
 }

@@ -7,13 +7,12 @@ import type { FloatArray } from "../core/tensor.ts";
 import type { Model } from "../model/model.ts";
 import { range } from "../numeric/cells.ts";
 import { batchEdits } from "./apply.ts";
-import { batchOf, contextCache } from "./batch.ts";
+import { batchOf, contextCache, flatPositions } from "./batch.ts";
 import { runBlock } from "./block.ts";
 import type { Edit } from "./edit.ts";
 import { positionAxis } from "./edit.ts";
 import { embed, unembed } from "./ends.ts";
 import type { Cache } from "./forward.ts";
-import { flatPositions } from "./forward.ts";
 
 export interface GenerateOptions {
   /** Most tokens to generate. */

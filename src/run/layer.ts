@@ -15,7 +15,7 @@ import { batchOf } from "./batch.ts";
 import type { Layer, SiteValue } from "./block.ts";
 import { runBlock } from "./block.ts";
 import type { Branch, Companions, Pending } from "./branch.ts";
-import { around, join, startSites } from "./branch.ts";
+import { join, startSites } from "./branch.ts";
 import type { ReadPositions } from "./finish.ts";
 import { finishAll } from "./finish.ts";
 import type { SiteName } from "./site.ts";
@@ -48,12 +48,12 @@ async function runInner(
   options: LayerOptions,
 ): Promise<WaveState> {
   const { batch: own, rowOf, batchTokens } = options;
-  const { program, model } = layer;
+  const { model } = layer;
   const start = new Map<SiteName, SiteValue>([["resid_pre", residual]]);
   const atStart = join(layer, { companions: { batch: own, rowOf, values: start }, pending });
   const needed = neededSites(layer, [...atStart.pending, ...branches, ...atStart.branches]);
   // What the companions must be looked into for is only computed for all if it costs nothing.
-  const middle = around(program, "z");
+  const middle = startSites(layer, "z");
   const free = new Set<SiteName>(["resid_pre", "rot_k", "v", ...middle, "resid_post"]);
   const room = needed.every((site) => free.has(site)) ? batchTokens : 0;
 

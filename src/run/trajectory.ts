@@ -9,14 +9,14 @@ import { range } from "../numeric/cells.ts";
 import { batchEdits } from "./apply.ts";
 import { BACKWARD_VALUES } from "./backward.ts";
 import type { Batch } from "./batch.ts";
-import { batchOf, contextCache } from "./batch.ts";
+import { batchOf, contextCache, flatPositions } from "./batch.ts";
 import type { BatchEdit, Layer, SiteValue } from "./block.ts";
 import { runBlock } from "./block.ts";
 import type { Edit } from "./edit.ts";
 import { requireLayers } from "./edit.ts";
 import { embed } from "./ends.ts";
 import type { Cache } from "./forward.ts";
-import { flatIds, flatPositions } from "./forward.ts";
+import { flatIds } from "./forward.ts";
 import type { SiteName } from "./site.ts";
 import { axisSize, SITES } from "./site.ts";
 
