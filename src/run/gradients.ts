@@ -7,11 +7,13 @@
  */
 
 import type { FloatArray, Tensor } from "../core/tensor.ts";
+import { sizeOf } from "../core/tensor.ts";
 import type { Model } from "../model/model.ts";
 import { batchEdits, placeOf } from "./apply.ts";
 import { blockGradients } from "./backward.ts";
 import type { Batch } from "./batch.ts";
-import type { BatchEdit, SiteValue } from "./block.ts";
+import { batchOf } from "./batch.ts";
+import type { BatchEdit, Layer, SiteValue } from "./block.ts";
 import type { Edit } from "./edit.ts";
 import type { GradientRun } from "./end-gradients.ts";
 import { endGradients } from "./end-gradients.ts";
@@ -66,11 +68,12 @@ export async function gradients(
     ...(options.runs === undefined ? {} : { runs: options.runs }),
     sites: options.sites,
     lowest: Math.min(...layers),
-    async onLayer({ index, gradients: ofLayer }) {
+    onLayer({ layer: { index, program }, streams: [whole] }) {
       if (!layers.has(index)) return;
-      for (const [site, value] of ofLayer) {
+      for (const site of options.sites) {
+        if (whole === undefined || !program.sites.has(site)) continue;
         for (const [row, sequence] of order.entries()) {
-          const { target, offset, size } = placeOf(value, { architecture, batch: path.batch, row, site });
+          const { target, offset, size } = whole.place(site, row);
           const shape = siteShape(site, architecture, sorted[row]?.ids.length ?? 0);
           found[sequence]?.set(`${index}.${site}`, { shape, data: target.slice(offset, offset + size) });
         }
@@ -90,45 +93,167 @@ export async function gradients(
 
 /** What the backward pass has at one layer. */
 export interface LayerGradients {
-  readonly index: number;
+  readonly layer: Layer;
   /** Values of the forward pass, of the trajectory's whole batch. */
   readonly values: ReadonlyMap<SiteName, SiteValue>;
-  /** By the sites asked for. */
-  readonly gradients: ReadonlyMap<SiteName, SiteValue>;
+  /** One for each gradient that is followed: the whole one, and those with a block dropped above this layer. */
+  readonly streams: readonly Stream[];
+}
+
+/** A gradient on its way back. */
+interface Stream {
+  /** The block whose contribution to the residual stream counts as a constant; absent: none. */
+  readonly dropped?: number;
+  /** Where the gradient of a row by a site lies. */
+  place(
+    site: SiteName,
+    row: number,
+  ): { readonly target: FloatArray; readonly offset: number; readonly size: number };
 }
 
 export interface BackwardOptions {
-  /** By the final residual stream [token, d]. */
+  /** By the final residual stream [token, d] of the rows that are gone back over: the first of the trajectory. */
   readonly gradient: FloatArray;
+  readonly rows?: number;
   readonly edits?: readonly (readonly Edit[])[];
   readonly runs?: readonly Cache[];
   readonly sites: readonly SiteName[];
   /** Last layer to go back to. */
   readonly lowest: number;
-  readonly onLayer: (found: LayerGradients) => Promise<void>;
+  /**
+   * Also follows, for every block above {@link lowest}, the gradient with that block dropped. It parts from the whole
+   * gradient at its block, so that all together cost about half as many passes as there are blocks.
+   */
+  readonly drop?: boolean;
+  readonly onLayer: (found: LayerGradients) => void | Promise<void>;
 }
 
-/** Goes back over a trajectory, layer by layer. */
-async function backward(model: Model, path: Trajectory, options: BackwardOptions): Promise<void> {
-  const { sites, lowest, onLayer } = options;
-  let { gradient } = options;
+/** Tokens that go back together; several dropped gradients share one run of a block. */
+const TOKENS_AT_ONCE = 1024;
+
+/** Goes back over a trajectory, layer by layer. @returns the number of blocks gone through, over the number of blocks. */
+export async function backward(model: Model, path: Trajectory, options: BackwardOptions): Promise<number> {
+  const { sites, lowest, onLayer, drop = false } = options;
+  const batch = options.rows === undefined ? path.batch : batchOf(path.batch.rows.slice(0, options.rows));
+  let streams: { readonly dropped?: number; readonly gradient: FloatArray }[] = [
+    { gradient: options.gradient },
+  ];
+  const atOnce = Math.max(1, Math.floor(TOKENS_AT_ONCE / batch.tokens));
+  const batches = new Map<number, Batch>();
+  let passed = 0;
   for (let index = model.definition.blocks.length - 1; index >= lowest; index--) {
     const { layer, values } = await path.at(index);
+    const own =
+      batch.tokens === path.batch.tokens ? values : firstTokens(values, batch.tokens / path.batch.tokens);
     const present = sites.filter((site) => layer.program.sites.has(site));
-    const found = await blockGradients(layer, {
-      batch: path.batch,
-      values,
-      gradients: new Map([["resid_post", gradient]]),
-      edits: adjointEdits(model, path.batch, { ...options, index }),
-      want: [...new Set<SiteName>([...present, ...(index > lowest ? (["resid_pre"] as const) : [])])],
-    });
-    await onLayer({
-      index,
-      values,
-      gradients: new Map(present.map((site) => [site, found.get(site) as SiteValue])),
-    });
-    gradient = found.get("resid_pre") as FloatArray;
+    const found: Stream[] = [];
+    const next: typeof streams = [];
+    for (let from = 0; from < streams.length; from += atOnce) {
+      const some = streams.slice(from, from + atOnce);
+      const stacked = batches.get(some.length) ?? batchOf(some.flatMap(() => batch.rows));
+      batches.set(some.length, stacked);
+      const gradients = await blockGradients(layer, {
+        batch: stacked,
+        values: some.length === 1 ? own : repeated(own, some.length),
+        gradients: new Map([
+          [
+            "resid_post",
+            joined(
+              model,
+              some.map(({ gradient }) => gradient),
+            ),
+          ],
+        ]),
+        edits: adjointEdits(model, stacked, { ...options, index }),
+        want: [...new Set<SiteName>([...present, ...(index > lowest ? (["resid_pre"] as const) : [])])],
+      });
+      passed += some.length;
+      const below = gradients.get("resid_pre") as FloatArray | undefined;
+      for (const [number, { dropped }] of some.entries()) {
+        const size = (below?.length ?? 0) / some.length;
+        const gradient = below?.slice(number * size, (number + 1) * size) ?? below;
+        if (gradient !== undefined) next.push(dropped === undefined ? { gradient } : { dropped, gradient });
+        found.push({
+          ...(dropped === undefined ? {} : { dropped }),
+          place(site, row) {
+            const value = gradients.get(site);
+            if (value === undefined) throw new Error(`the gradient by ${site} was not asked for`);
+            return placeOf(value, {
+              architecture: model.architecture,
+              batch: stacked,
+              row: number * batch.rows.length + row,
+              site,
+            });
+          },
+        });
+      }
+    }
+    const [whole] = streams;
+    if (drop && whole !== undefined) {
+      found.push(droppedHere(model, batch, { index, gradient: whole.gradient }));
+      next.push({ dropped: index, gradient: whole.gradient });
+    }
+    await onLayer({ layer, values, streams: found });
+    streams = next;
   }
+  return passed / model.definition.blocks.length;
+}
+
+/** At the block that is dropped itself, the gradient passes along the residual stream and reaches nothing else. */
+function droppedHere(
+  { architecture, backend }: Model,
+  batch: Batch,
+  { index, gradient }: { readonly index: number; readonly gradient: FloatArray },
+): Stream {
+  return {
+    dropped: index,
+    place(site, row) {
+      const { offset, size } = placeOf(gradient, { architecture, batch, row, site: "resid_post" });
+      if (site === "resid_pre" || site === "resid_mid" || site === "resid_post")
+        return { target: gradient, offset, size };
+      const zeros = sizeOf(siteShape(site, architecture, batch.rows[row]?.length ?? 0));
+      return { target: backend.allocate(zeros), offset: 0, size: zeros };
+    },
+  };
+}
+
+/** The part of flat values that belongs to the first rows; attention is computed again from it. */
+function firstTokens(values: ReadonlyMap<SiteName, SiteValue>, share: number): Map<SiteName, SiteValue> {
+  const found = new Map<SiteName, SiteValue>();
+  for (const [site, value] of values) {
+    if (!Array.isArray(value)) {
+      const flat = value as FloatArray;
+      found.set(site, flat.subarray(0, Math.round(flat.length * share)));
+    }
+  }
+  return found;
+}
+
+function repeated(values: ReadonlyMap<SiteName, SiteValue>, times: number): Map<SiteName, SiteValue> {
+  const found = new Map<SiteName, SiteValue>();
+  for (const [site, value] of values) {
+    if (Array.isArray(value)) continue; // computed again from what is flat
+    const flat = value as FloatArray;
+    const copy =
+      flat instanceof Float32Array
+        ? new Float32Array(times * flat.length)
+        : new Float64Array(times * flat.length);
+    for (let i = 0; i < times; i++) copy.set(flat, i * flat.length);
+    found.set(site, copy);
+  }
+  return found;
+}
+
+function joined({ backend }: Model, arrays: readonly FloatArray[]): FloatArray {
+  const [only] = arrays;
+  if (only !== undefined && arrays.length === 1) return only;
+  const whole = backend.allocate(arrays.reduce((size, array) => size + array.length, 0));
+  let at = 0;
+  for (const array of arrays) {
+    whole.set(array, at);
+    at += array.length;
+  }
+  return whole;
 }
 
 /** What the edits of a layer do to gradients. */
