@@ -6,11 +6,13 @@ const INTERRUPTED = 130; // 128 + SIGINT
 
 let held = 0;
 let interrupted = false;
+let atInterruption = (): string => "interrupted";
 
-// Nothing is on disk but whole files, so an interruption can end the process wherever it is, except in their making.
+// Nothing is on disk but whole files, and logs of which half a record does not count: an interruption can end the
+// process wherever it is, except in the making of files.
 process.on("SIGINT", () => {
   if (process.stderr.isTTY) process.stderr.write("\u001b[?25h"); // a progress bar hides the cursor
-  process.stderr.write("\ninterrupted\n");
+  process.stderr.write(`\n${atInterruption()}\n`);
   interrupted = true;
   if (held === 0) process.exit(INTERRUPTED);
 });
@@ -24,6 +26,9 @@ process.exitCode = await main(process.argv.slice(2), {
   stdout: process.stdout,
   stderr: process.stderr,
   env: process.env,
+  onInterruption(words) {
+    atInterruption = words;
+  },
   async uninterrupted(work) {
     held++;
     try {

@@ -8,7 +8,7 @@ import { directJob } from "../job/direct.ts";
 import type { Experiment, ExperimentOf } from "../job/experiment.ts";
 import { describeModel } from "../job/info.ts";
 import type { JobContext } from "../job/input.ts";
-import type { CommandName, MachineOptions, OptionsOf } from "../job/options.ts";
+import type { CommandName, MachineOptions, OptionsOf, OutputOptions } from "../job/options.ts";
 import { patchJob } from "../job/patch.ts";
 import { redundancyJob } from "../job/redundancy.ts";
 import { runJob } from "../job/run.ts";
@@ -44,7 +44,7 @@ export async function execute({ experiment, faults, whereOf }: Request, io: Io):
   try {
     if (experiment.command === "info") return await showInfo(experiment, model, io);
     const made = pinned(experiment, model);
-    const { out } = made.options;
+    const { out }: OutputOptions = made.options;
     directory =
       out === undefined ? undefined : await takeDirectory(out, { experiment: made, where: whereOf("out") });
     const { result, isThere } = await compute(experiment, model, { io, directory });

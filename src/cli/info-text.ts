@@ -52,7 +52,7 @@ export function formatInfo(info: ModelInfo, columns: number): string {
     ...sites,
     "",
     ...wrap(
-      `Patching resid_pre at every layer and position of ${info.tokens} tokens: ${count(sweep.cells)} cells, at most ` +
+      `Patching resid_pre at every layer and position of ${info.tokens} tokens: ${count(sweep.cells)} cells, ` +
         `${formatFlops(sweep.flops)}; by one whole forward pass a cell, ${formatFlops(sweep.whole_pass_flops)}.`,
       columns,
     ),

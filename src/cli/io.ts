@@ -13,6 +13,8 @@ export interface Io {
   readonly env: Readonly<Record<string, string | undefined>>;
   /** Runs what must not be interrupted half-way: an interruption waits for its end. */
   readonly uninterrupted: <T>(work: () => Promise<T>) => Promise<T>;
+  /** What to say, in one line, if the process is interrupted from here on. */
+  readonly onInterruption?: ((words: () => string) => void) | undefined;
 }
 
 const DEFAULT_COLUMNS = 80;

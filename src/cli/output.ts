@@ -9,7 +9,7 @@ import { wrap } from "../plot/labels.ts";
 import type { FileFormat } from "../plot/save.node.ts";
 import { terminal } from "../plot/terminal.ts";
 import { colorDepth } from "../plot/terminal-color.ts";
-import { formatJson } from "../result/json.ts";
+import { jsonPieces } from "../result/json.ts";
 import type { Dataset } from "../result/result.ts";
 import { formatNumber, unitOf } from "../result/words.ts";
 import { columnsOf, type Io } from "./io.ts";
@@ -79,8 +79,20 @@ async function parentFaults(where: string, path: string): Promise<Fault[]> {
   }
 }
 
+/** Where a result goes besides what its options say. */
+export interface EmitOptions {
+  /** The run directory has it already. */
+  readonly isThere: boolean;
+  /** Called when the run directory has it. */
+  readonly onWritten: () => Promise<void>;
+}
+
 /** Writes a result everywhere it should go. */
-export async function emit(experiment: Experiment, dataset: Dataset, io: Io): Promise<void> {
+export async function emit(
+  experiment: Experiment,
+  dataset: Dataset,
+  { io, isThere, onWritten }: EmitOptions & { readonly io: Io },
+): Promise<void> {
   const options: OutputOptions = experiment.options;
   const { json, out, show = false, quiet = false } = options;
   const files = filesOf(options);
@@ -93,13 +105,16 @@ export async function emit(experiment: Experiment, dataset: Dataset, io: Io): Pr
         written.push(path);
       }
       if (out === undefined) return;
+      if (isThere) return await onWritten();
       await saveRun(dataset, out, experimentJson(await intoDirectory(experiment, out)));
       written.push(out);
+      await onWritten();
     });
   }
-  if (json === "-") io.stdout.write(formatJson(dataset));
+  if (json === "-") for (const piece of jsonPieces(dataset)) io.stdout.write(piece);
   else if (show || (files.length === 0 && out === undefined)) io.stdout.write(terminalText(dataset, io));
   else if (!quiet) for (const line of checks(dataset)) io.stderr.write(`${line}\n`);
+  if (!quiet && isThere) io.stderr.write(`${out} holds this result already: nothing was computed\n`);
   if (!quiet && written.length > 0) io.stderr.write(`wrote ${written.join(", ")}\n`);
 }
 

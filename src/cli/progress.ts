@@ -1,5 +1,6 @@
 /** @file Progress on standard error: a bar with rate and time left in a terminal, a line now and then elsewhere. */
 import cliProgress from "cli-progress";
+import { duration } from "../job/cost.ts";
 import type { Sink } from "./io.ts";
 
 /** Where there is no terminal: often enough to see life, seldom enough for a log. */
@@ -27,20 +28,31 @@ export function progress(stderr: Sink, options: ProgressOptions): Progress {
   return stderr.isTTY === true ? bar(stderr, options) : lines(stderr, options);
 }
 
+/** Rate and time left from what was done since the first report: what was there by then took none of this time. */
+function pace(): (done: number, total: number) => { readonly rate: number; readonly left: number } {
+  let first: { readonly done: number; readonly at: number } | undefined;
+  return (done, total) => {
+    const now = performance.now();
+    first ??= { done, at: now };
+    const rate = (done - first.done) / Math.max((now - first.at) / 1000, 1e-3);
+    return { rate, left: (total - done) / rate };
+  };
+}
+
 function bar(stderr: Sink, { label, format = String }: ProgressOptions): Progress {
   const started = performance.now();
+  const paceOf = pace();
   let shown: cliProgress.SingleBar | undefined;
   return {
     update(done, total) {
-      const seconds = (performance.now() - started) / 1000;
-      const rate = done / Math.max(seconds, 1e-3);
+      const { rate, left } = paceOf(done, total);
       const words = {
         count: `${format(Math.floor(done))} of ${format(total)}`,
         rate: format(rate < 10 ? Math.round(rate * 10) / 10 : Math.round(rate)),
-        left: duration((total - done) / rate),
+        left: duration(left),
       };
       if (shown !== undefined) shown.update(done, words);
-      else if (seconds * 1000 >= BAR_DELAY_MS && done < total) {
+      else if (performance.now() - started >= BAR_DELAY_MS && done < total) {
         shown = new cliProgress.SingleBar({
           stream: stderr as unknown as NodeJS.WritableStream,
           format: `${label} {bar} {percentage} % · {count} · {rate}/s · {left} left`,
@@ -58,25 +70,16 @@ function bar(stderr: Sink, { label, format = String }: ProgressOptions): Progres
 }
 
 function lines(stderr: Sink, { label, format = String }: ProgressOptions): Progress {
-  const started = performance.now();
-  let last = started;
+  const paceOf = pace();
+  let last = performance.now();
   return {
     update(done, total) {
       const now = performance.now();
+      const { left } = paceOf(done, total);
       if (now - last < LINE_INTERVAL_MS || done >= total) return;
       last = now;
-      const left = (((now - started) / 1000) * (total - done)) / done;
       stderr.write(`${label}: ${format(Math.floor(done))} of ${format(total)}, ${duration(left)} left\n`);
     },
     stop: () => {},
   };
-}
-
-/** `8 s`, `3 min 20 s`, `2 h 5 min`. */
-export function duration(seconds: number): string {
-  if (!Number.isFinite(seconds)) return "unknown time";
-  const whole = Math.max(0, Math.round(seconds));
-  if (whole < 60) return `${whole} s`;
-  if (whole < 3600) return `${Math.floor(whole / 60)} min ${whole % 60} s`;
-  return `${Math.floor(whole / 3600)} h ${Math.floor((whole % 3600) / 60)} min`;
 }

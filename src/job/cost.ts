@@ -1,110 +1,50 @@
-/** @file What a sweep costs, before it starts: cells, floating-point operations, bytes. */
+/** @file What a sweep will cost, in words. */
 import type { Grid } from "../method/grid.ts";
-import { cellAt } from "../method/grid.ts";
-import type { Model } from "../model/model.ts";
-import type { Pair } from "../model/pair.ts";
-import { attentionFlopsPerCell, linearFlopsPerToken } from "../program/cost.ts";
-import { changedPositions } from "../run/edit.ts";
+import type { SweepPlan } from "../run/plan.ts";
 
-/** Cells looked at one by one for an estimate; larger grids are sampled evenly. */
-const MAX_SAMPLED = 20_000;
-
-/**
- * FLOPs of one block over the last `positions` of a prompt of `length` tokens: products with weights for each
- * position, scores and mixing of values for each query and key.
- */
-function blockFlops(
-  model: Model,
-  layer: number,
-  { positions, length }: { readonly positions: number; readonly length: number },
-): number {
-  const block = model.definition.blocks[layer];
-  if (block === undefined) return 0;
-  const attention = attentionFlopsPerCell(model.architecture) * length;
-  return positions * (linearFlopsPerToken(block) + attention);
+/** Cells of a grid: `4 layer × 14 pos of resid_pre`. */
+function gridWords({ name, dims, labels }: Grid): string {
+  const sizes = dims.map((dim, axis) => `${labels[axis]?.length ?? 0} ${dim}`).join(" × ");
+  return `${sizes === "" ? "one cell" : sizes} of ${name}`;
 }
 
-/** FLOPs of a whole forward pass without the unembedding. */
-export function passFlops(model: Model, length: number): number {
-  return model.definition.blocks.reduce(
-    (sum, _, layer) => sum + blockFlops(model, layer, { positions: length, length }),
-    0,
-  );
+/** Beside the plan, what a reader wants to see of it. */
+export interface PlanWords {
+  readonly grids: readonly Grid[];
+  readonly pairs: number;
+  readonly draws: number;
+  /** float32 bytes of all weights. */
+  readonly weightBytes: number;
+  /** Expected seconds. */
+  readonly seconds: number;
+  /** FLOP/s of this machine's matrix products. */
+  readonly rate: number;
 }
 
-/** FLOPs of an edited run whose positions from `layer` on differ: only those are computed. */
-function branchFlops(
-  model: Model,
-  layer: number,
-  positions: { readonly positions: number; readonly length: number },
-): number {
-  return model.definition.blocks.reduce(
-    (sum, _, index) => (index < layer ? sum : sum + blockFlops(model, index, positions)),
-    0,
-  );
+/** A plan in two lines: what is asked, and what it takes. */
+export function planWords(plan: SweepPlan, words: PlanWords): string {
+  const { grids, pairs, draws, weightBytes, seconds, rate } = words;
+  const count = (value: number): string => value.toLocaleString("en-US");
+  const repeats = [
+    ...(pairs > 1 ? [` × ${pairs} pairs`] : []),
+    ...(draws > 1 ? [` × ${draws} draws`] : []),
+  ].join("");
+  const free = plan.unchanged === 0 ? "" : ` · ${count(plan.unchanged)} cannot differ from the unedited run`;
+  const waves = plan.waves.length === 1 ? "1 wave" : `${count(plan.waves.length)} waves`;
+  return [
+    `${count(plan.variants)} ${plan.variants === 1 ? "cell" : "cells"}: ${grids.map(gridWords).join(", ")}${repeats}${free}`,
+    `${formatFlops(plan.flops)} in ${waves} · up to ${formatBytes(plan.stateBytes)} of states beside ` +
+      `${formatBytes(weightBytes)} of weights · about ${duration(seconds)} on this machine (${formatFlops(rate)}/s)`,
+  ].join("\n");
 }
 
-/** The sum of the sweep's edited runs over every layer and position of resid_pre, without the unedited runs. */
-export function residualSweepFlops(model: Model, length: number): number {
-  let flops = 0;
-  for (const layer of model.definition.blocks.keys()) {
-    for (let pos = 0; pos < length; pos++) {
-      const positions = model.architecture.causal ? length - pos : length;
-      flops += branchFlops(model, layer, { positions, length });
-    }
-  }
-  return flops;
-}
-
-export interface SweepCost {
-  readonly cells: number;
-  readonly flops: number;
-}
-
-/**
- * The cost of patching every cell of the grids on every pair. An upper bound: the first edited block is counted whole,
- * and so are cells that turn out to be the same in both runs.
- */
-export function sweepCost(
-  model: Model,
-  pairs: readonly Pair[],
-  { grids, draws }: { readonly grids: readonly Grid[]; readonly draws: number },
-): SweepCost {
-  const { causal } = model.architecture;
-  const lengths = pairs.map(({ clean }) => clean.ids.length);
-  const distinct = new Map<number, number>();
-  for (const length of lengths) distinct.set(length, (distinct.get(length) ?? 0) + 1);
-  let flops = lengths.reduce((sum, length) => sum + 2 * passFlops(model, length), 0);
-  let cells = 0;
-  for (const grid of grids) {
-    cells += grid.size * pairs.length;
-    const step = Math.max(1, Math.floor(grid.size / MAX_SAMPLED));
-    const known = new Map<string, number>();
-    for (const [length, count] of distinct) {
-      let sampled = 0;
-      let sum = 0;
-      for (let cell = 0; cell < grid.size; cell += step) {
-        const labels = cellAt(grid, cell);
-        const layer = labels.layer ?? Math.min(...grid.sites.flatMap(({ layers }) => layers));
-        const changed = grid.sites.map(({ site, where }) =>
-          changedPositions(
-            { site, layer, where: where(labels), action: "replace", value: { kind: "fill", value: 0 } },
-            { length, causal },
-          ),
-        );
-        const positions = Math.max(
-          ...changed.map((list) => (causal ? length - (list[0] ?? length) : length)),
-        );
-        const key = `${layer}.${positions}`;
-        const found = known.get(`${length}.${key}`) ?? branchFlops(model, layer, { positions, length });
-        known.set(`${length}.${key}`, found);
-        sum += found;
-        sampled++;
-      }
-      flops += sampled === 0 ? 0 : (sum / sampled) * grid.size * count * draws;
-    }
-  }
-  return { cells, flops };
+/** `8 s`, `3 min 20 s`, `2 h 5 min`. */
+export function duration(seconds: number): string {
+  if (!Number.isFinite(seconds)) return "unknown time";
+  const whole = Math.max(0, Math.round(seconds));
+  if (whole < 60) return `${whole} s`;
+  if (whole < 3600) return `${Math.floor(whole / 60)} min ${whole % 60} s`;
+  return `${Math.floor(whole / 3600)} h ${Math.floor((whole % 3600) / 60)} min`;
 }
 
 /** `1.2 TFLOP`. */

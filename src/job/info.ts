@@ -1,7 +1,8 @@
 /** @file What there is to say about a model before running it. */
 import type { Model } from "../model/model.ts";
+import { patch } from "../run/edit.ts";
+import { passFlops, planSweep, type SweepPlan } from "../run/plan.ts";
 import { SITES, siteShape, sitesOf } from "../run/site.ts";
-import { passFlops, residualSweepFlops } from "./cost.ts";
 
 /** `format` of {@link ModelInfo}. */
 export const INFO_FORMAT = "crosspatch.info/1";
@@ -37,7 +38,7 @@ export interface ModelInfo {
   readonly sites: Readonly<
     Record<string, { readonly axes: readonly string[]; readonly shape: readonly number[] }>
   >;
-  /** Patching resid_pre at every layer and position of one pair. */
+  /** Patching resid_pre at every layer and position of one pair whose prompts differ from the first token on. */
   readonly sweep: {
     readonly cells: number;
     readonly flops: number;
@@ -61,7 +62,6 @@ export function describeModel(
   const [block] = definition.blocks;
   const sites = block === undefined ? [] : sitesOf(block);
   const cells = architecture.layers.length * tokens;
-  const pass = passFlops(model, tokens);
   return {
     format: INFO_FORMAT,
     model: source.name,
@@ -91,8 +91,20 @@ export function describeModel(
     ),
     sweep: {
       cells,
-      flops: 2 * pass + residualSweepFlops(model, tokens),
-      whole_pass_flops: cells * pass,
+      flops: residualPlan(model, tokens).flops,
+      whole_pass_flops: cells * passFlops(model, tokens),
     },
   };
+}
+
+function residualPlan(model: Model, tokens: number): SweepPlan {
+  const read = [{ position: tokens - 1, readout: { columns: [0, 1] } }]; // an answer and a foil
+  return planSweep(model, {
+    runs: [0, 1].map((id) => ({ ids: new Array<number>(tokens).fill(id), read })),
+    count: model.architecture.layers.length * tokens,
+    variant: (index) => ({
+      run: 0,
+      edits: [patch("resid_pre", Math.floor(index / tokens), { run: 1, where: { pos: [index % tokens] } })],
+    }),
+  });
 }

@@ -1,6 +1,7 @@
 /** @file What a job is given from outside: files, and who wants to hear of its progress. */
 import { type Fault, InputError } from "../core/errors.ts";
 import type { Tensor } from "../core/tensor.ts";
+import type { Kept } from "../method/activation-patching.ts";
 
 export interface JobContext {
   /** Reads a text file. @throws InputError where it cannot be read. */
@@ -9,8 +10,12 @@ export interface JobContext {
   readonly readTensors: (path: string) => Promise<ReadonlyMap<string, Tensor<Float32Array>>>;
   /** Writes a file, whole or not at all. */
   readonly writeBytes: (path: string, bytes: Uint8Array) => Promise<void>;
-  /** Called once, before anything is computed, with what is about to be. */
+  /** Called before long work, with what is about to be done. */
   readonly onPlan?: ((plan: string) => void) | undefined;
+  /** Opens what earlier runs of the same work have kept. */
+  readonly keep?: ((work: string) => Promise<Kept>) | undefined;
+  /** Called if some of the work was kept. */
+  readonly onResume?: ((kept: number, waves: number) => void) | undefined;
   readonly onProgress?: ((done: number, total: number) => void) | undefined;
   readonly signal?: { readonly aborted: boolean } | undefined;
 }

@@ -1,14 +1,16 @@
 /** @file The job of the command `patch`: from options to exact activation patching. */
 import type { Ablation } from "../method/ablation.ts";
-import { activationPatching, type PatchingOptions } from "../method/activation-patching.ts";
+import { activationPatching, type Kept, type PatchingOptions } from "../method/activation-patching.ts";
 import type { Chosen, Grid } from "../method/grid.ts";
 import { grids } from "../method/grid.ts";
 import { defaultMetric, metricPlans } from "../metric/plan.ts";
 import type { Model } from "../model/model.ts";
 import type { Pair } from "../model/pair.ts";
 import type { Dataset, Json } from "../result/result.ts";
+import { expectedSeconds, matmulRate } from "../run/calibrate.ts";
+import type { SweepPlan } from "../run/plan.ts";
 import { tasks } from "../task/registry.ts";
-import { formatFlops, sweepCost } from "./cost.ts";
+import { planWords } from "./cost.ts";
 import { allOf, type JobContext } from "./input.ts";
 import type { PatchOptions } from "./options.ts";
 import { pairsOf, readPrompts } from "./prompts.ts";
@@ -39,6 +41,7 @@ export async function patchJob(model: Model, options: PatchOptions, context: Job
     verify: options.verify,
     seed,
     onProgress: context.onProgress,
+    onResume: context.onResume,
     signal: context.signal,
   };
   const [{ pairs, warnings }, references] = await allOf<
@@ -58,12 +61,19 @@ export async function patchJob(model: Model, options: PatchOptions, context: Job
       ),
   ]);
   const laid = layout(model, method, positionsOf(pairs, method));
-  context.onPlan?.(planLine(model, pairs, { laid, ablate: method.ablate }));
-
+  let kept: Kept | undefined;
   const result = await activationPatching(model, pairs, {
     ...method,
+    onPlan: (plan) => announce(model, plan, { pairs: pairs.length, laid, ablate: method.ablate, context }),
+    keep:
+      context.keep &&
+      (async (work) => {
+        kept = (await context.keep?.(work)) as Kept;
+        return kept;
+      }),
     references: references?.map((text) => model.tokenizer.encode(text, bos === undefined ? {} : { bos })),
   });
+  if (kept?.kind === "finished") return result;
   const found: readonly Json[] = Array.isArray(result.attrs.warnings) ? result.attrs.warnings : [];
   return {
     ...result,
@@ -108,21 +118,29 @@ function positionsOf(
   return lengths.size === 1 ? [...lengths][0] : undefined;
 }
 
-/** `420 cells = 30 layer × 14 pos of resid_pre · at most 1.2 TFLOP`. */
-function planLine(
+/** Work of fewer FLOPs and fewer rows is done before a measurement of this machine could say how long it takes. */
+const SHORT_FLOPS = 20e9;
+const SHORT_ROWS = 50_000;
+/** Work that is done sooner needs no announcement. */
+const LONG_SECONDS = 3;
+
+/** Says what is about to be done, where it takes long. */
+async function announce(
   model: Model,
-  pairs: readonly Pair[],
-  { laid, ablate }: { readonly laid: readonly Grid[]; readonly ablate: Ablation | undefined },
-): string {
+  plan: SweepPlan,
+  how: {
+    readonly pairs: number;
+    readonly laid: readonly Grid[];
+    readonly ablate: Ablation | undefined;
+    readonly context: JobContext;
+  },
+): Promise<void> {
+  const { pairs, laid, ablate, context } = how;
+  if (context.onPlan === undefined || (plan.flops < SHORT_FLOPS && plan.rows < SHORT_ROWS)) return;
+  const rate = await matmulRate(model);
+  const seconds = expectedSeconds(plan, rate);
+  if (seconds < LONG_SECONDS) return;
   const draws = ablate?.kind === "resample" ? ablate.draws : 1;
-  const { cells, flops } = sweepCost(model, pairs, { grids: laid, draws });
-  const parts = laid.map(({ name, dims, labels }) => {
-    const sizes = dims.map((dim, axis) => `${labels[axis]?.length ?? 0} ${dim}`).join(" × ");
-    return `${sizes === "" ? "one cell" : sizes} of ${name}`;
-  });
-  const repeats = [
-    ...(pairs.length > 1 ? [`${pairs.length} pairs`] : []),
-    ...(draws > 1 ? [`${draws} draws`] : []),
-  ].map((text) => ` × ${text}`);
-  return `${cells} ${cells === 1 ? "cell" : "cells"}: ${parts.join(", ")}${repeats.join("")} · at most ${formatFlops(flops)}`;
+  const weightBytes = model.weights.totalBytes;
+  context.onPlan(planWords(plan, { grids: laid, pairs, draws, weightBytes, seconds, rate }));
 }

@@ -21,7 +21,9 @@ import type { Pair } from "../model/pair.ts";
 import { mean } from "../numeric/statistics.ts";
 import type { Dataset, Json } from "../result/result.ts";
 import type { Edit, EditValue } from "../run/edit.ts";
+import { planSweep, type SweepPlan } from "../run/plan.ts";
 import type { Reading } from "../run/read.ts";
+import { type Measured, type RecordLog, waveKeeper } from "../run/records.ts";
 import type { SiteName } from "../run/site.ts";
 import { sweep } from "../run/sweep.ts";
 import type { SweepInput, Variant } from "../run/variant.ts";
@@ -63,9 +65,21 @@ export interface PatchingOptions {
   readonly seed?: number | undefined;
   /** Bytes for the state of variants under way. */
   readonly stateBytes?: number | undefined;
+  /** Called with what is about to be done, before anything runs. */
+  readonly onPlan?: ((plan: SweepPlan) => Promise<void> | void) | undefined;
+  /** Opens what earlier runs of the same work have kept; `work` tells works apart, by all that the numbers follow from. */
+  readonly keep?: ((work: string) => Promise<Kept>) | undefined;
+  /** Called if waves were kept. */
+  readonly onResume?: ((kept: number, waves: number) => void) | undefined;
+  /** FLOPs done, and in all. */
   readonly onProgress?: ((done: number, total: number) => void) | undefined;
   readonly signal?: { readonly aborted: boolean } | undefined;
 }
+
+/** What is there of a piece of work: its result, or records of it to go on from. */
+export type Kept =
+  | { readonly kind: "finished"; readonly result: Dataset }
+  | { readonly kind: "records"; readonly log: RecordLog };
 
 /** Largest difference from the plain path that passes for rounding, as a share of the metric's scale. */
 const VERIFY_TOLERANCE = 1e-3;
@@ -77,8 +91,10 @@ export interface PatchedValues {
   readonly corrupt: Float64Array;
   /** [pair, cell] metric of the edited runs, one array a grid. */
   readonly values: readonly Float64Array[];
-  /** Cells whose edits changed nothing, so that they were not run. */
+  /** Edited runs that cannot differ from their base run, so that they were not run. */
   readonly exact: number;
+  /** Seconds that waves kept by earlier runs took. */
+  readonly earlierSeconds: number;
 }
 
 /**
@@ -96,10 +112,20 @@ export async function activationPatching(
 ): Promise<Dataset> {
   const started = milliseconds();
   const setup = prepare(model, pairs, options);
-  const found = await evaluate(model, setup, options);
-  const checked = await verify(model, setup, { found, options });
-  const seconds = (milliseconds() - started) / 1000;
-  const { metric, direction, ablate } = setup;
+  const { metric, direction } = setup;
+  const variants = await variantsOf(model, setup);
+  const plan = planSweep(model, { runs: setup.runs, ...variants }, options);
+  const planned = milliseconds();
+  await options.onPlan?.(plan);
+  const asked = attributesOf(options, setup);
+  const made = await provenance(model, pairs);
+  const kept = await options.keep?.(workOf({ asked, made, setup, plan }));
+  if (kept?.kind === "finished") return kept.result;
+  const prepared = planned - started;
+  const begun = milliseconds(); // hashing weights and opening records is none of the work
+  const found = await evaluate(model, setup, { variants, plan, log: kept?.log, options });
+  const checked = await verify(model, setup, { variants, found, options });
+  const seconds = found.earlierSeconds + (prepared + milliseconds() - begun) / 1000;
   const summary = summarise(
     { pairs, grids: setup.grids, ...found },
     {
@@ -116,16 +142,27 @@ export async function activationPatching(
     corrupt: found.corrupt[i] ?? Number.NaN,
   }));
   const attrs: Record<string, Json> = {
-    method: "activation-patching",
-    metric,
-    unit: metrics[metric].unit,
-    direction,
+    ...asked,
     baseline_clean: mean(found.clean),
     baseline_corrupt: mean(found.corrupt),
     cells: setup.grids.reduce((sum, grid) => sum + grid.size, 0) * pairs.length,
     cells_unchanged: found.exact,
+    plan: planAttributes(plan),
     ...checked,
     warnings: [...baselineWarnings(pairs, baselines, metric)],
+    ...made,
+    seconds,
+  };
+  return { ...summary, attrs: { ...attrs, ...summary.attrs } };
+}
+
+/** Attributes that say what was asked. */
+function attributesOf(options: PatchingOptions, { metric, direction, ablate }: Setup): Record<string, Json> {
+  return {
+    method: "activation-patching",
+    metric,
+    unit: metrics[metric].unit,
+    direction,
     options: {
       sites: [...options.sites],
       by: [...options.by],
@@ -138,10 +175,32 @@ export async function activationPatching(
       averaging: options.averaging ?? "ratio-of-means",
       seed: options.seed ?? 0,
     },
-    ...(await provenance(model, pairs)),
-    seconds,
   };
-  return { ...summary, attrs: { ...attrs, ...summary.attrs } };
+}
+
+/** The work that was planned; a guess of seconds is no part of it, as a result does not depend on the machine. */
+function planAttributes({ variants, unchanged, waves, flops, stateBytes }: SweepPlan): Json {
+  return { variants, unchanged, waves: waves.length, flops, state_bytes: stateBytes };
+}
+
+/** All that the numbers follow from, as text. */
+function workOf(parts: {
+  readonly asked: Record<string, Json>;
+  readonly made: Record<string, Json>;
+  readonly setup: Setup;
+  readonly plan: SweepPlan;
+}): string {
+  const { asked, made, setup, plan } = parts;
+  const { prompts, model, software } = made;
+  return JSON.stringify({
+    ...asked,
+    prompts,
+    references: setup.references,
+    model,
+    software,
+    runs: setup.runs.map(({ ids, read }) => [ids, read]),
+    waves: plan.waves.map(({ end, variants, newRuns }) => [end, variants, newRuns]),
+  });
 }
 
 /** Everything that is decided before anything runs. */
@@ -276,61 +335,84 @@ async function variantsOf(model: Model, setup: Setup): Promise<Variants> {
   };
 }
 
-async function evaluate(model: Model, setup: Setup, options: PatchingOptions): Promise<PatchedValues> {
-  const { pairs, plans, draws, grids: laid } = setup;
-  const variants = await variantsOf(model, setup);
-  const clean = new Float64Array(pairs.length);
-  const corrupt = new Float64Array(pairs.length);
-  const cleanReadings = new Map<number, Reading>();
-  const values = laid.map(({ size }) => new Float64Array(size * pairs.length));
-  const held: { readonly run: number; readonly reading: Reading }[] = [];
-  const seen = new Set<number>(); // later waves bring runs again
-  let exact = 0;
+interface Evaluation {
+  readonly variants: Variants;
+  readonly plan: SweepPlan;
+  readonly log: RecordLog | undefined;
+  readonly options: PatchingOptions;
+}
 
+async function evaluate(
+  model: Model,
+  setup: Setup,
+  { variants, plan, log, options }: Evaluation,
+): Promise<PatchedValues> {
+  const { pairs, plans, draws, grids: laid, direction } = setup;
+  const input: SweepInput = { runs: setup.runs, count: variants.count, variant: variants.variant };
+  const readings = new Map<number, Reading>();
   const metricOf = (pair: number, reading: Reading): number =>
-    evaluateMetric(plans[pair] as MetricPlan, reading, cleanReadings.get(pair) ?? reading);
-  await sweep(
-    model,
-    { runs: setup.runs, count: variants.count, variant: variants.variant },
-    {
-      ...(options.stateBytes === undefined ? {} : { stateBytes: options.stateBytes }),
-      ...(options.onProgress === undefined ? {} : { onProgress: options.onProgress }),
-      ...(options.signal === undefined ? {} : { signal: options.signal }),
-      onRun(run, reading) {
-        const pair = Math.floor(run / 2);
-        if (pair >= pairs.length || seen.has(run)) return;
-        seen.add(run);
-        // The corrupt run's metric may be a distance from the clean run, which is read in any order.
-        const kept = reading.map((position) => ({
-          ...position,
-          ...(position.logits && { logits: position.logits.slice() }),
-        }));
-        if (run === cleanRun(pair)) cleanReadings.set(pair, kept);
-        else held.push({ run, reading: kept });
-      },
-      onReading(index, reading, unchanged) {
-        const { pair, grid, cell } = variants.place(index);
-        const size = laid[grid]?.size ?? 0;
-        const target = values[grid] as Float64Array;
-        const at = pair * size + cell;
-        target[at] = (target[at] ?? 0) + metricOf(pair, reading) / draws;
-        if (unchanged) exact += 1;
-      },
+    evaluateMetric(plans[pair] as MetricPlan, reading, readings.get(cleanRun(pair)) ?? reading);
+  const ofRuns = new Map<number, number>();
+  const metricOfRun = (run: number): number => {
+    let found = ofRuns.get(run);
+    if (found === undefined) {
+      found = metricOf(Math.floor(run / 2), readings.get(run) ?? []);
+      ofRuns.set(run, found);
+    }
+    return found;
+  };
+
+  const measured: Measured = { values: new Float64Array(variants.count), unchanged: 0 };
+  const keeper = log === undefined ? undefined : waveKeeper(model, input, { log, plan, measured });
+  let isRestoring = keeper !== undefined;
+  await sweep(model, input, {
+    ...(options.signal === undefined ? {} : { signal: options.signal }),
+    plan,
+    keeper,
+    onProgress(done, total) {
+      const kept = isRestoring ? (keeper?.found() ?? 0) : 0;
+      isRestoring = false;
+      if (kept > 0) options.onResume?.(kept, plan.waves.length);
+      options.onProgress?.(done, total);
     },
-  );
-  for (const [pair, reading] of cleanReadings) clean[pair] = metricOf(pair, reading);
-  for (const { run, reading } of held) corrupt[Math.floor(run / 2)] = metricOf(Math.floor(run / 2), reading);
-  return { clean, corrupt, values, exact };
+    onRun(run, reading) {
+      if (run < 2 * pairs.length) readings.set(run, reading);
+    },
+    onReading(index, reading, unchanged) {
+      const { pair } = variants.place(index);
+      measured.values[index] = unchanged ? metricOfRun(baseRun(pair, direction)) : metricOf(pair, reading);
+      if (unchanged) measured.unchanged += 1;
+    },
+  });
+  // In the order of the draws, whatever that of the waves.
+  const cells = laid.reduce((sum, { size }) => sum + size, 0);
+  const values = laid.map(({ size }) => new Float64Array(size * pairs.length));
+  for (let cell = 0; cell < cells * pairs.length; cell++) {
+    const place = variants.place(cell * draws);
+    let sum = 0;
+    for (let draw = 0; draw < draws; draw++) sum += (measured.values[cell * draws + draw] ?? 0) / draws;
+    values[place.grid]?.set([sum], place.pair * (laid[place.grid]?.size ?? 0) + place.cell);
+  }
+  return {
+    clean: Float64Array.from(pairs, (_, pair) => metricOfRun(cleanRun(pair))),
+    corrupt: Float64Array.from(pairs, (_, pair) => metricOfRun(corruptRun(pair))),
+    values,
+    exact: measured.unchanged,
+    earlierSeconds: keeper?.seconds() ?? 0,
+  };
 }
 
 /** Computes random cells again the plain way; a difference beyond rounding fails the run. */
 async function verify(
   model: Model,
   setup: Setup,
-  { found, options }: { readonly found: PatchedValues; readonly options: PatchingOptions },
+  {
+    variants,
+    found,
+    options,
+  }: { readonly variants: Variants; readonly found: PatchedValues; readonly options: PatchingOptions },
 ): Promise<Record<string, Json>> {
   const { pairs, plans, direction, draws, grids: laid } = setup;
-  const variants = await variantsOf(model, setup);
   const cells = sizeOf([pairs.length, laid.reduce((sum, { size }) => sum + size, 0)]);
   const wanted = Math.min(options.verify ?? 4, cells);
   const source = random((options.seed ?? 0) + 1);

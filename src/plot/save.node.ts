@@ -6,7 +6,7 @@
 import { extname, join } from "node:path";
 import { inputError } from "../core/errors.ts";
 import { sites } from "../result/cells.ts";
-import { formatJson } from "../result/json.ts";
+import { jsonPieces } from "../result/json.ts";
 import { writeParquet } from "../result/parquet.node.ts";
 import type { Dataset, Json } from "../result/result.ts";
 import { replaceFile, writeWhole } from "../result/store.node.ts";
@@ -20,7 +20,7 @@ type Write = (dataset: Dataset, path: string) => Promise<void>;
 
 /** Complete by type. */
 const writers: { readonly [F in FileFormat]: Write } = {
-  json: (dataset, path) => writeWhole(path, formatJson(dataset)),
+  json: (dataset, path) => writeWhole(path, jsonPieces(dataset)),
   parquet: (dataset, path) => replaceFile(path, (temporary) => writeParquet(dataset, temporary)),
   html: async (dataset, path) => {
     const { htmlReport } = await import("./report.node.ts");

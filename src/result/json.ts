@@ -41,9 +41,54 @@ export function toJson(dataset: Dataset): DatasetJson {
   };
 }
 
+/** Values of one piece of text: about 64 kB. */
+const PIECE_CELLS = 4096;
+
+/**
+ * A dataset as one line of JSON text, in pieces: in one, tens of millions of cells would be more than a string holds.
+ */
+export function* jsonPieces(dataset: Dataset): Generator<string> {
+  const { attrs, coords, dims } = toJson({ ...dataset, dataVars: {} });
+  const head = JSON.stringify({ attrs, coords, dims });
+  yield `${head.slice(0, -1)},"data_vars":{`;
+  let between = "";
+  for (const [name, variable] of Object.entries(dataset.dataVars)) {
+    yield `${between}${JSON.stringify(name)}:{"dims":${JSON.stringify(variable.dims)},"data":`;
+    yield* nestedPieces(variable, dataset.dims);
+    yield `,"attrs":${JSON.stringify(variable.attrs)}}`;
+    between = ",";
+  }
+  yield "}}\n";
+}
+
+/** The values of {@link nest} as text. */
+function* nestedPieces({ dims, data }: Variable, sizes: Dataset["dims"]): Generator<string> {
+  const shape = dims.map((dim) => sizes[dim] ?? 0);
+  const rank = shape.length;
+  if (rank === 0 || data.length === 0) {
+    yield JSON.stringify(nest({ dims, data, attrs: {} }, sizes));
+    return;
+  }
+  // Cells per list, from the innermost out.
+  const strides = shape.map((_, axis) => sizeOf(shape.slice(axis)));
+  let text = "";
+  for (let index = 0; index < data.length; index++) {
+    const opened = strides.filter((stride) => index % stride === 0).length;
+    if (index > 0) text += `${"]".repeat(opened)},`;
+    const value = data[index];
+    text += "[".repeat(opened);
+    text += JSON.stringify(typeof value === "number" && !Number.isFinite(value) ? null : value);
+    if (index % PIECE_CELLS === PIECE_CELLS - 1) {
+      yield text;
+      text = "";
+    }
+  }
+  yield `${text}${"]".repeat(rank)}`;
+}
+
 /** A dataset as one line of JSON text. */
 export function formatJson(dataset: Dataset): string {
-  return `${JSON.stringify(toJson(dataset))}\n`;
+  return [...jsonPieces(dataset)].join("");
 }
 
 function nest({ dims, data }: Variable, sizes: Dataset["dims"]): Json {

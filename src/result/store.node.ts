@@ -4,6 +4,11 @@ import { dirname } from "node:path";
 
 let written = 0;
 
+/** Whether a name is one that {@link replaceFile} writes under. */
+export function isTemporary(name: string): boolean {
+  return /\.\d+-\d+\.tmp$/.test(name);
+}
+
 /**
  * Makes a file by a temporary one beside it and a rename, so that a reader never sees half of it and a failed write
  * leaves what was there. Missing parent directories are made.
@@ -21,7 +26,10 @@ export async function replaceFile(path: string, make: (temporary: string) => Pro
   }
 }
 
-/** Writes text or bytes with {@link replaceFile}. */
-export async function writeWhole(path: string, content: string | Uint8Array): Promise<void> {
+/** Writes text, bytes, or pieces of text with {@link replaceFile}. */
+export async function writeWhole(
+  path: string,
+  content: string | Uint8Array | Iterable<string>,
+): Promise<void> {
   await replaceFile(path, (temporary) => writeFile(temporary, content));
 }
