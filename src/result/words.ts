@@ -9,6 +9,8 @@ const metricWords: Readonly<Record<string, string>> = {
   kl: "KL(clean ‖ edited)",
   kl_reverse: "KL(edited ‖ clean)",
   loss: "loss",
+  logit: "logit of the answer",
+  centred_logit: "centred logit of the answer",
 };
 
 const dimWords: Readonly<Record<string, string>> = {
