@@ -8,7 +8,11 @@ import { inputError } from "../core/errors.ts";
  */
 const ENGINE_BYTES = 80e6;
 
-const STATE_SHARE = 0.25;
+/**
+ * Of the whole budget, not of what the process leaves of it: that differs from run to run, and a sweep that goes on
+ * where another was cut short must be split into the same waves.
+ */
+const STATE_SHARE = 1 / 32;
 /** A few variants; with less, most of the time goes into reading layers again. */
 const MIN_STATE_BYTES = 8e6;
 const MAX_STATE_BYTES = 512 * 2 ** 20; // more variants under way at once do not run faster
@@ -29,20 +33,18 @@ export function splitMemory(
   { processBytes, layerBytes }: { readonly processBytes: number; readonly layerBytes: number },
 ): MemorySplit {
   const fixed = processBytes + ENGINE_BYTES;
-  const least = fixed + 2 * layerBytes + MIN_STATE_BYTES;
+  const stateBytes = Math.min(MAX_STATE_BYTES, Math.max(MIN_STATE_BYTES, Math.floor(budget * STATE_SHARE)));
+  const least = fixed + 2 * layerBytes + stateBytes;
   if (budget < least) {
     throw inputError(
       "memory",
       megabytes(budget),
       `at least ${megabytes(least)}: ${megabytes(fixed)} for the program itself, ` +
-        `${megabytes(2 * layerBytes)} for two layers, ${megabytes(MIN_STATE_BYTES)} for what runs through them`,
+        `${megabytes(2 * layerBytes)} for two layers, ${megabytes(stateBytes)} for what runs through them`,
       "Give it more, or leave it out.",
     );
   }
-  const room = budget - fixed;
-  const share = Math.min(MAX_STATE_BYTES, Math.max(MIN_STATE_BYTES, Math.floor(room * STATE_SHARE)));
-  const stateBytes = Math.min(share, room - 2 * layerBytes);
-  return { stateBytes, weightBytes: room - stateBytes };
+  return { stateBytes, weightBytes: budget - fixed - stateBytes };
 }
 
 const megabytes = (bytes: number): string => `${Math.ceil(bytes / 1e6)} MB`;
