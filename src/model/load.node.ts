@@ -9,7 +9,9 @@ import { nodeBackend } from "../backend/ort/node.node.ts";
 import { inputError } from "../core/errors.ts";
 import type { Definition } from "./architecture.ts";
 import { define } from "./families/registry.ts";
+import { garbageCollector } from "./garbage.node.ts";
 import type { DownloadProgress } from "./hub/download.node.ts";
+import type { MemorySplit } from "./memory.ts";
 import { splitMemory } from "./memory.ts";
 import type { Model } from "./model.ts";
 import { makeModel } from "./model.ts";
@@ -97,7 +99,9 @@ export async function load(name: string, options: LoadOptions = {}): Promise<Loa
     const weights = weightStore(
       definition,
       opened.weights,
-      split === undefined ? {} : { keepBytes: split.weightBytes },
+      memory === undefined || split === undefined
+        ? {}
+        : { keepBytes: split.weightBytes, onRelease: afterLayer(memory, split) },
     );
     let digest: Promise<string> | undefined;
     const hash = (): Promise<string> => {
@@ -138,6 +142,12 @@ function complete(model: Model, started: number): LoadedModel {
     pair: (spec) => pairs([spec]).pairs[0] as Pair,
     loadSeconds: (performance.now() - started) / 1000,
   };
+}
+
+/** Collects garbage where more than weights and variants under way fill the budget. */
+function afterLayer(memory: number, { stateBytes }: MemorySplit): (heldBytes: number) => void {
+  const collect = garbageCollector(memory);
+  return (heldBytes) => collect(heldBytes + stateBytes);
 }
 
 /** What a budget has to leave room for. */

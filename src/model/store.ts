@@ -124,6 +124,12 @@ export function requireTensors(definition: Definition, source: WeightSource): (n
   return storedName;
 }
 
+export interface StoreOptions {
+  readonly keepBytes?: number;
+  /** Called when a part is released, with the bytes of all weights held: what went through the layer is garbage by then. */
+  readonly onRelease?: (heldBytes: number) => void;
+}
+
 /**
  * Opens the store. Without `keepBytes` everything that was read once stays. With it, what does not fit is dropped, but
  * for the part asked for last and the next one.
@@ -131,7 +137,7 @@ export function requireTensors(definition: Definition, source: WeightSource): (n
 export function weightStore(
   definition: Definition,
   source: WeightSource,
-  { keepBytes = Number.POSITIVE_INFINITY }: { readonly keepBytes?: number } = {},
+  { keepBytes = Number.POSITIVE_INFINITY, onRelease }: StoreOptions = {},
 ): WeightStore {
   const storedName = requireTensors(definition, source);
   const inputsOf = new Map(allParts(definition).map((part) => [part, weightInputs(definition, part)]));
@@ -206,6 +212,7 @@ export function weightStore(
     release(part) {
       const known = held.get(part);
       if (known !== undefined && known.users > 0) known.users -= 1;
+      onRelease?.([...held.keys()].reduce<number>((sum, key) => sum + bytes(key), 0));
     },
     prefetch(part) {
       bytes(part);
