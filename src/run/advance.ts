@@ -186,13 +186,13 @@ export function stack(
 
 /** The companions' value, followed by those of branches that start from it. */
 export function append(
-  { model }: Layer,
+  { contexts }: Layer,
   value: FloatArray,
   { branches, site }: { readonly branches: readonly Branch[]; readonly site: SiteName },
 ): FloatArray {
   if (branches.length === 0) return value;
   const parts = branches.map(({ state }) => state.get(site) as FloatArray);
-  return concat([value, ...parts], model.backend.allocate);
+  return concat([value, ...parts], (size) => contexts.scratch(`${site} of all`, size));
 }
 
 function concat(parts: readonly FloatArray[], allocate: (size: number) => FloatArray): FloatArray {

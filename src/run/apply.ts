@@ -47,16 +47,30 @@ export function cellsOf(
     const wanted = edit.where[axis];
     const size = axisSize(axis, architecture, length);
     // Cells are a set: an index that is listed twice is edited once.
-    const chosen = wanted === undefined ? range(size) : Int32Array.from(new Set(wanted));
+    const chosen = wanted === undefined ? wholeAxis(size) : Int32Array.from(new Set(wanted));
     // Another run's value is its own, cell for cell, even where it has one position only.
     const single = source.shape[index] === 1 && edit.value.kind !== "run";
-    requireWithin(edit, { axis, chosen, size: single ? size : Math.min(size, source.shape[index] ?? 0) });
-    const present =
+    const present = single ? size : (source.shape[index] ?? 0);
+    const doubtful = wanted === undefined ? chosen.subarray(present) : chosen;
+    requireWithin(edit, { axis, chosen: doubtful, size: Math.min(size, present) });
+    const paired =
       axis === along && along !== "src" ? held(chosen, positions) : { target: chosen, source: chosen };
     const sourceStride = single ? 0 : (sourceStrides[index] ?? 0);
-    return { ...present, targetStride: targetStrides[index] ?? 0, sourceStride };
+    return { ...paired, targetStride: targetStrides[index] ?? 0, sourceStride };
   });
   return { target, targetOffset: offset, source: source.data, sourceOffset: 0, axes: cells };
+}
+
+const wholeAxes = new Map<number, Int32Array>();
+
+/** Every index of an axis; not to be written to. */
+function wholeAxis(size: number): Int32Array {
+  let found = wholeAxes.get(size);
+  if (found === undefined) {
+    found = range(size);
+    wholeAxes.set(size, found);
+  }
+  return found;
 }
 
 /** Indices along an axis that the site does not have would be passed over, and the whole site edited. */
@@ -144,9 +158,19 @@ export function applyEdit(edit: Edit, options: Parameters<typeof cellsOf>[1]): v
   ACTIONS[edit.action](cellsOf(edit, options));
 }
 
-/** Whether the edit would leave the value as it is, bit for bit. */
-export function changesNothing(edit: Edit, options: Parameters<typeof cellsOf>[1]): boolean {
-  return edit.action === "replace" && equalCells(cellsOf(edit, options));
+/** Of the positions that a replacing edit names, those where it changes the value, bit for bit. */
+export function changedAt(edit: Edit, options: Parameters<typeof cellsOf>[1]): number[] {
+  const cells = cellsOf(edit, options);
+  const along = (SITES[edit.site].axes as readonly Axis[]).indexOf(positionAxis(edit.site));
+  const axis = cells.axes[along] as AxisCells;
+  const changed: number[] = [];
+  for (let index = 0; index < axis.target.length; index++) {
+    const target = [axis.target[index] ?? 0];
+    const source = [axis.source[index] ?? 0];
+    const one = cells.axes.with(along, { ...axis, target, source });
+    if (!equalCells({ ...cells, axes: one })) changed.push(source[0] ?? 0);
+  }
+  return changed;
 }
 
 /** The edits of all rows at one site, as one edit of the batch. */

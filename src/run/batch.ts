@@ -4,6 +4,8 @@ import type { FloatArray } from "../core/tensor.ts";
 import type { Architecture, LayerKind } from "../model/architecture.ts";
 import { rotaryTables } from "../model/rope.ts";
 import { attentionMask, range } from "../numeric/cells.ts";
+import type { Scratch } from "./scratch.ts";
+import { scratchSpace } from "./scratch.ts";
 
 /** One sequence, of which only some positions are computed. */
 export interface Row {
@@ -98,11 +100,12 @@ interface Tables {
   readonly sin: FloatArray;
 }
 
-/** Context of positions: tables and masks, made once for each layout and kept for the layers of a kind. */
+/** What the layers of a run share: tables and masks of positions, made once for each layout, and scratch space. */
 export interface ContextCache {
   rotary(kind: LayerKind, batch: Batch): Tables | undefined;
   /** [1, 1, dst, src], additive. */
   mask(kind: LayerKind, group: Group): FloatArray;
+  readonly scratch: Scratch;
 }
 
 export function contextCache(
@@ -114,6 +117,7 @@ export function contextCache(
   const known = new WeakMap<Batch, Map<string, Tables>>();
   const masks = new Map<string, FloatArray>();
   return {
+    scratch: scratchSpace(allocate),
     rotary({ rotary }, batch) {
       if (rotary === undefined) return undefined;
       const key = JSON.stringify(rotary);

@@ -13,7 +13,7 @@ import type { Model } from "../model/model.ts";
 import type { Weights } from "../model/store.ts";
 import { downstream, frontier } from "../program/cut.ts";
 import type { Program } from "../program/program.ts";
-import { valueOfSite } from "../program/program.ts";
+import { shapeOf, valueOfSite } from "../program/program.ts";
 import type { Batch, ContextCache, Group } from "./batch.ts";
 import type { SiteName } from "./site.ts";
 import { keptName, SITE_NAMES, SITES } from "./site.ts";
@@ -55,6 +55,8 @@ export interface BlockRun {
   /** Made in order of computation. */
   readonly edits?: readonly BatchEdit[];
   readonly want: readonly SiteName[];
+  /** Arrays to write values into as they are computed; edits then write to them, too. */
+  readonly into?: Partial<Readonly<Record<SiteName, FloatArray>>>;
 }
 
 /** Evaluates a block; returns the wanted sites, after all edits. */
@@ -238,7 +240,14 @@ async function computeTokens(
     inputs.cos = { data: rotary.cos, shape };
     inputs.sin = { data: rotary.sin, shape };
   }
-  const found = await executable.run(pick(inputs, executable.program));
+  const into: Record<string, Tensor<FloatArray>> = {};
+  for (const site of want) {
+    const data = run.into?.[site];
+    if (data === undefined) continue;
+    const [, ...rest] = shapeOf(layer.program, valueOfSite(layer.program, site));
+    into[site] = { data, shape: [tokens, ...rest.map(Number)] };
+  }
+  const found = await executable.run(pick(inputs, executable.program), { into });
   for (const site of want) remember(site, found[site] as Tensor<FloatArray>, { known, fresh });
 }
 
@@ -251,7 +260,9 @@ async function computeAttention(
   const { batch } = run;
   const { heads, kvHeads, dHead } = layer.model.architecture;
   const outputs = new Map<SiteName, FloatArray[]>(want.map((site) => [site, []]));
-  const z = want.includes("z") ? layer.model.backend.allocate(batch.tokens * heads * dHead) : undefined;
+  const z = want.includes("z")
+    ? (run.into?.z ?? layer.model.backend.allocate(batch.tokens * heads * dHead))
+    : undefined;
   const sources: SiteName[] = ["queries", "keys", "values", "k_heads", "v_heads", "scores", "pattern"];
 
   for (const [index, group] of batch.groups.entries()) {
@@ -260,7 +271,8 @@ async function computeAttention(
       const held = known.get(site);
       if (held !== undefined && !isFlat(held)) return held[index] as FloatArray;
       if (site === "queries") return tokensOf(known.get("rot_q") as FloatArray, group, heads * dHead);
-      return gatherKeys(layer, run, { known, group, site: site === "keys" ? "rot_k" : "v" });
+      const isReturned = want.includes(site);
+      return gatherKeys(layer, run, { known, group, site: site === "keys" ? "rot_k" : "v", isReturned });
     };
     const given = sources.filter(
       (site) => known.has(site) || site === "queries" || site === "keys" || site === "values",
@@ -309,10 +321,12 @@ function gatherKeys(
     known,
     group,
     site,
+    isReturned,
   }: {
     readonly known: ReadonlyMap<SiteName, SiteValue>;
     readonly group: Group;
     readonly site: Inherited;
+    readonly isReturned: boolean;
   },
 ): FloatArray {
   const { kvHeads, dHead } = layer.model.architecture;
@@ -322,7 +336,10 @@ function gatherKeys(
   if (positions.length === length) return tokensOf(own, group, width);
   if (past === undefined)
     throw new Error("rows that compute some positions only need the keys and values of the others");
-  const gathered = layer.model.backend.allocate(rows * length * width);
+  // Used up by the run that they are gathered for, unless it returns them.
+  const gathered = isReturned
+    ? layer.model.backend.allocate(rows * length * width)
+    : layer.contexts.scratch(site, rows * length * width);
   const first = positions[0] ?? 0;
   const isSuffix = first + positions.length === length;
   for (let row = 0; row < rows; row++) {

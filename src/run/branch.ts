@@ -6,7 +6,7 @@
 import type { FloatArray, Tensor } from "../core/tensor.ts";
 import { frontier } from "../program/cut.ts";
 import type { Program } from "../program/program.ts";
-import { applyEdit, changesNothing, placeOf, sourceOf } from "./apply.ts";
+import { applyEdit, changedAt, placeOf, sourceOf } from "./apply.ts";
 import type { Batch, Row } from "./batch.ts";
 import type { Layer, SiteValue } from "./block.ts";
 import type { Edit } from "./edit.ts";
@@ -150,10 +150,7 @@ function narrow(
   const source = sourceOf(edit, (from, other) => runValue(layer, companions, { edit: from, run: other }));
   const { positions, length } = rowOfRun(companions, run);
   const axis = positionAxis(site);
-  const at = (position: number): Edit => ({ ...edit, where: { ...edit.where, [axis]: [position] } });
-  const changed = [...(edit.where[axis] ?? positions)].filter(
-    (position) => !changesNothing(at(position), { architecture, ...place, positions, length, source }),
-  );
+  const changed = changedAt(edit, { architecture, ...place, positions, length, source });
   return { ...edit, where: { ...edit.where, [axis]: changed } };
 }
 

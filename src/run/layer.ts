@@ -48,7 +48,8 @@ async function runInner(
   options: LayerOptions,
 ): Promise<WaveState> {
   const { batch: own, rowOf, batchTokens } = options;
-  const { model } = layer;
+  const { scratch } = layer.contexts;
+  const { dModel, heads, kvHeads, dHead } = layer.model.architecture;
   const start = new Map<SiteName, SiteValue>([["resid_pre", residual]]);
   const atStart = join(layer, { companions: { batch: own, rowOf, values: start }, pending });
   const needed = neededSites(layer, [...atStart.pending, ...branches, ...atStart.branches]);
@@ -68,6 +69,12 @@ async function runInner(
   const atMiddle = await runBlock(layer, {
     batch,
     known: new Map([["resid_pre", append(layer, residual, { branches: aboard, site: "resid_pre" })]]),
+    into: {
+      rot_q: scratch("rot_q", batch.tokens * heads * dHead),
+      rot_k: scratch("own rot_k", batch.tokens * kvHeads * dHead),
+      v: scratch("own v", batch.tokens * kvHeads * dHead),
+      z: scratch("z", batch.tokens * heads * dHead),
+    },
     past: (row, _, all) => {
       const companion = rowOf.get(aboard[row - own.rows.length]?.run ?? -1) ?? row;
       return keysOrValues(layer, all, { batch: own, row: companion });
@@ -89,6 +96,8 @@ async function runInner(
   const atEnd = await runBlock(layer, {
     batch: whole,
     known: new Map(middle.map((site) => [site, append(layer, value(site), { branches: late, site })])),
+    // The next layer reads this one's output while it writes its own.
+    into: { resid_post: scratch(`resid_post ${layer.index % 2}`, whole.tokens * dModel) },
     want: [...new Set<SiteName>(["resid_post", ...needed.filter((site) => !early(site))])],
   });
   const companions: Companions = {
@@ -99,7 +108,7 @@ async function runInner(
   const atLast = join(layer, { companions, pending: inMiddle.pending });
 
   const residuals = atEnd.get("resid_post") as FloatArray;
-  const split = own.tokens * model.architecture.dModel;
+  const split = own.tokens * dModel;
   const through = advanced(layer, [...aboard, ...late], { companions, residual: residuals.subarray(split) });
   const apart = [
     ...ready.filter((branch) => !isPlain(branch)),
