@@ -324,8 +324,11 @@ async function evaluate(model: Model, setup: Setup, options: TracingOptions): Pr
     sites.map(() => new Float64Array(layers * clean.ids.length * samples)),
   );
   let exact = 0;
-  const metricOf = (fact: number, reading: Reading): number =>
-    evaluateMetric(plans[fact] as MetricPlan, reading, own.get(fact * (samples + 1)) ?? reading);
+  const metricOf = (fact: number, reading: Reading): number => {
+    const clean = own.get(fact * (samples + 1));
+    if (clean === undefined) throw new Error("a variant was read before its fact's clean run");
+    return evaluateMetric(plans[fact] as MetricPlan, reading, clean);
+  };
   await sweep(
     model,
     { runs, count: setup.count, variant: setup.variant },
