@@ -8,10 +8,12 @@ import proto from "onnx-proto"; // CommonJS: Node finds no names in it but the d
 import type { OpAttrs, OpName, Shape } from "../../program/ops.ts";
 import type { AnyNode, Program, Value } from "../../program/program.ts";
 import { shapeOf, valueOfSite } from "../../program/program.ts";
+import type { Fused } from "./fuse.ts";
+import { fuse } from "./fuse.ts";
 
-/** Newest operator set that onnxruntime 1.20 and later run everywhere; `Gelu` needs 20. */
-const OPSET = 21;
-const IR_VERSION = 10;
+/** The first operator set with `Attention`, `RotaryEmbedding` and `RMSNormalization`. */
+const OPSET = 23;
+const IR_VERSION = 11;
 const { DataType } = proto.onnx.TensorProto;
 
 /** An ONNX model, and the shapes that must be fed to reshapes with more than one unknown size. */
@@ -21,7 +23,7 @@ export interface Emitted {
   readonly shapeInputs: ReadonlyMap<string, Shape>;
 }
 
-type Attribute = number | readonly number[] | string;
+type Attribute = number | readonly number[] | string | { readonly float: number };
 
 /** Writes the graph; values of the program keep their names. */
 interface Graph {
@@ -147,29 +149,20 @@ const rules: { readonly [K in OpName]: Rule<K> } = {
     graph.node("Identity", args, {}, out);
   },
   rotary(graph, { args: [x = "", cos = "", sin = ""], attrs: { dims, style }, out }) {
-    const width = Number(graph.shape(x)[2]);
-    const half = dims / 2;
-    const slice = (from: number, to: number, step = 1): string =>
-      graph.node("Slice", [x, graph.ints([from]), graph.ints([to]), graph.ints([2]), graph.ints([step])]);
-    const [first, second] =
-      style === "half" ? [slice(0, half), slice(half, dims)] : [slice(0, dims, 2), slice(1, dims, 2)];
-    const perHead = (table: string): string => graph.node("Unsqueeze", [table, graph.ints([1])]);
-    const [c, s] = [perHead(cos), perHead(sin)];
-    const product = (a: string, b: string): string => graph.node("Mul", [a, b]);
-    const turned = [
-      graph.node("Sub", [product(first, c), product(second, s)]),
-      graph.node("Add", [product(second, c), product(first, s)]),
-    ];
-    const rest = dims < width ? [slice(dims, width)] : [];
-    if (style === "half") {
-      graph.node("Concat", [...turned, ...rest], { axis: 2 }, out);
-      return;
-    }
-    const pairs = turned.map((part) => graph.node("Unsqueeze", [part, graph.ints([3])]));
-    const woven = graph.node("Concat", pairs, { axis: 3 });
-    const [token = "token", heads = 0] = graph.shape(x);
-    if (rest.length === 0) graph.reshape(woven, [token, heads, dims], out);
-    else graph.node("Concat", [graph.reshape(woven, [token, heads, dims]), ...rest], { axis: 2 }, out);
+    const [, heads = 0, width = 0] = graph.shape(x);
+    // All tokens as one sequence, whose position i has row i of the tables.
+    const sequence = (value: Value, size: number): string =>
+      graph.node("Reshape", [value, graph.ints([1, -1, size])]);
+    const turned = graph.node(
+      "RotaryEmbedding",
+      [sequence(x, Number(heads) * Number(width)), sequence(cos, dims / 2), sequence(sin, dims / 2)],
+      {
+        num_heads: Number(heads),
+        interleaved: style === "interleaved" ? 1 : 0,
+        ...(dims < Number(width) ? { rotary_embedding_dim: dims } : {}),
+      },
+    );
+    graph.node("Reshape", [turned, graph.ints([-1, Number(heads), Number(width)])], {}, out);
   },
   repeat_heads(graph, { args: [x = ""], attrs: { times }, out }) {
     const repeated = graph.node("Unsqueeze", [x, graph.ints([-2])]);
@@ -263,11 +256,32 @@ const rules: { readonly [K in OpName]: Rule<K> } = {
   },
 };
 
+function emitFused(graph: Graph, kernel: Fused): void {
+  if (kernel.kind === "normalisation") {
+    const { x, gain, bias, eps, out } = kernel;
+    const attributes = { axis: -1, epsilon: { float: eps } };
+    if (bias === undefined) graph.node("RMSNormalization", [x, gain], attributes, out);
+    else graph.node("LayerNormalization", [x, gain, bias], attributes, out);
+    return;
+  }
+  const { queries, keys, values, mask, scale, out } = kernel;
+  const heads = Number(graph.shape(queries)[2]);
+  const [, , keyHeads = 0, width = 0] = graph.shape(values);
+  const flat = (x: Value): string => graph.node("Reshape", [x, graph.ints([0, 0, -1])]);
+  const mixed = graph.node("Attention", [flat(queries), flat(keys), flat(values), mask], {
+    q_num_heads: heads,
+    kv_num_heads: Number(keyHeads),
+    scale: { float: scale },
+  });
+  graph.node("Reshape", [mixed, graph.ints([0, 0, heads, Number(width)])], {}, out);
+}
+
 function attribute(name: string, value: Attribute): onnx.IAttributeProto {
   const { AttributeType } = proto.onnx.AttributeProto;
   if (typeof value === "string")
     return { name, type: AttributeType.STRING, s: Uint8Array.from(value, (letter) => letter.charCodeAt(0)) };
   if (typeof value === "number") return { name, type: AttributeType.INT, i: value };
+  if ("float" in value) return { name, type: AttributeType.FLOAT, f: value.float };
   return { name, type: AttributeType.INTS, ints: [...value] };
 }
 
@@ -316,7 +330,12 @@ export function emit(program: Program): Emitted {
     },
   };
 
-  for (const node of program.nodes) emitNode(graph, node);
+  const { fused, inner } = fuse(program);
+  for (const node of program.nodes) {
+    const kernel = fused.get(node.out);
+    if (kernel !== undefined) emitFused(graph, kernel);
+    else if (!inner.has(node.out)) emitNode(graph, node);
+  }
   const output = program.outputs.map((site) => {
     graph.node("Identity", [valueOfSite(program, site)], {}, outputName(site));
     return valueInfo(outputName(site), shapeOf(program, valueOfSite(program, site)), DataType.FLOAT);
