@@ -9,6 +9,8 @@ import { type Answer, answer, type Request } from "./work.node.ts";
 
 /** As many as decode a model about as fast as memory can be had; each costs some 10 MB. */
 const MAX_THREADS = 4;
+/** Without work for so long, threads end; others start when there is work again. */
+const PATIENCE_MS = 300;
 
 interface Job {
   readonly request: Request;
@@ -38,25 +40,42 @@ export function workerThreads(
   const waiting: Job[] = [];
   const hands = new Set<Hand>();
   let closing: Promise<unknown> | undefined;
+  /** Whether threads can be had here. */
+  let available = true;
+  let patience: NodeJS.Timeout | undefined;
 
+  /** Hands out what is waiting. */
   const give = (): void => {
+    clearTimeout(patience);
+    if (waiting.length > 0 && hands.size === 0 && available && closing === undefined) hire();
+    if (hands.size === 0 && closing === undefined) {
+      for (const { request, done, failed } of waiting.splice(0)) answer(request).then(done, failed);
+    }
     for (const hand of hands) {
-      if (hand.job !== undefined) continue;
-      const job = waiting.shift();
-      if (job === undefined) return;
+      const job = hand.job === undefined ? waiting.shift() : undefined;
+      if (job === undefined) continue;
       hand.job = job;
       hand.worker.ref();
       const { request } = job;
       hand.worker.postMessage(request, request.kind === "decode" ? [...request.spare] : []);
     }
-    if (hands.size > 0 || closing !== undefined) return;
-    for (const { request, done, failed } of waiting.splice(0)) answer(request).then(done, failed);
+    if ([...hands].every(({ job }) => job === undefined)) rest();
+  };
+
+  /** Sends the threads away if nothing comes for a while: they take memory that the model may need. */
+  const rest = (): void => {
+    patience = setTimeout(() => {
+      const idle = [...hands];
+      hands.clear();
+      for (const { worker } of idle) worker.terminate().catch(() => {});
+    }, PATIENCE_MS).unref();
   };
 
   /** A thread that fails before its first answer could not be started; a later failure is an error of its job. */
   const lose = (hand: Hand, error: Error): void => {
     if (!hands.delete(hand)) return;
     const { job } = hand;
+    if (!hand.proven) available = false;
     if (job !== undefined && (hand.proven || closing !== undefined)) job.failed(error);
     // What was handed over is gone with the thread.
     else if (job !== undefined) waiting.unshift({ ...job, request: withoutSpare(job.request) });
@@ -64,6 +83,10 @@ export function workerThreads(
   };
 
   const hire = (): void => {
+    for (let index = 0; index < count; index++) hireOne();
+  };
+
+  const hireOne = (): void => {
     // A few hundred objects is all that a thread keeps: the values are outside its heap.
     const worker = new Worker(entry, { resourceLimits: { maxYoungGenerationSizeMb: 4 } });
     const hand: Hand = { worker, job: undefined, proven: false };
@@ -93,7 +116,7 @@ export function workerThreads(
     });
   };
 
-  for (let index = 0; index < count; index++) hire();
+  hire();
   return {
     async decode(file, tensors, spare) {
       const found = unpack(await ask({ kind: "decode", file, tensors, spare }));
@@ -106,6 +129,7 @@ export function workerThreads(
       return found.digest;
     },
     async close() {
+      clearTimeout(patience);
       closing ??= Promise.all([...hands].map(({ worker }) => worker.terminate()));
       await closing;
       for (const { failed } of waiting.splice(0)) failed(new Error("the model is closed"));
