@@ -42,7 +42,7 @@ const machine = {
   memory: {
     takes: "<size>",
     group: MACHINE,
-    help: "budget for weights and states, e.g. 4GB; weights beyond it are read again",
+    help: "what the program may hold in all, e.g. 4GB; weights beyond it are read again",
   },
 } as const;
 const bos = {

@@ -4,9 +4,9 @@ import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
 
 /** Share of a budget from which on garbage is looked for. */
-const NEARLY_FULL = 0.9;
-/** Dead arrays worth a collection, which takes some 15 ms. */
-const GARBAGE_BYTES = 24e6;
+const NEARLY_FULL = 0.75;
+/** Dead arrays worth a collection, which takes some 10 ms. */
+const GARBAGE_BYTES = 4e6;
 
 /**
  * A function that collects garbage where the resident set comes near the budget and arrays take more than is in use.
