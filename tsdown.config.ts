@@ -43,6 +43,7 @@ export default defineConfig([
     outDir: "dist/cli",
     outExtensions,
     clean: false,
+    inlineOnly: false,
     noExternal: CARRIED.map((name) => new RegExp(`^${name}(/|$)`)),
     hooks: { "build:done": () => writeFileSync("dist/cli/LICENSES.txt", licenses()) },
   },
