@@ -2,6 +2,7 @@
 import { Command, CommanderError } from "commander";
 import { InputError } from "../core/errors.ts";
 import { VERSION } from "../version.ts";
+import { addAbilities } from "./abilities.ts";
 import { addBench } from "./bench.ts";
 import { addDirect } from "./direct.ts";
 import { execute } from "./execute.ts";
@@ -65,6 +66,7 @@ function programOf(io: Io): Command {
   addDirect(program, act);
   addRedundancy(program, act);
   addExperiment(program, act);
+  addAbilities(program, io);
   addBench(program, io);
   for (const command of program.commands) {
     command

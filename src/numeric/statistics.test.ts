@@ -12,6 +12,7 @@ import {
   ranks,
   spearman,
   standardError,
+  wilson,
 } from "./statistics.ts";
 
 test("mean and standard error of 1 … 5: 3 and √(2.5/5)", () => {
@@ -136,5 +137,29 @@ describe("bootstrap", () => {
     expect(() => bootstrapMean([1, 2, 3], drawResamples(2, { seed: 0 }))).toThrow(
       "resamples of 2 pairs used on 3 values",
     );
+  });
+});
+
+describe("wilson", () => {
+  // Newcombe 1998, Statistics in Medicine 17:857, table I, method 3.
+  test.each([
+    [81, 263, 0.2553, 0.3662],
+    [15, 148, 0.0624, 0.1605],
+    [0, 20, 0, 0.1611],
+    [1, 29, 0.0061, 0.1718],
+  ])("%i of %i: %f to %f, as published", (successes, count, low, high) => {
+    const found = wilson(successes, count);
+    expect(found.estimate).toBe(successes / count);
+    expect(found.low).toBeCloseTo(low, 4);
+    expect(found.high).toBeCloseTo(high, 4);
+  });
+
+  test("failures mirror successes", () => {
+    const { low, high } = wilson(7, 40);
+    const mirrored = wilson(33, 40);
+    expect([mirrored.low, mirrored.high]).toEqual([
+      expect.closeTo(1 - high, 12),
+      expect.closeTo(1 - low, 12),
+    ]);
   });
 });

@@ -154,3 +154,15 @@ function interval(
 function requireSameLength(x: Values, y: Values): void {
   if (x.length !== y.length) throw new RangeError(`correlation of ${x.length} values with ${y.length}`);
 }
+
+/**
+ * Wilson's score interval of a share (Wilson 1927, J. Am. Stat. Assoc. 22:209): `successes` of `count`.
+ * It stays within [0, 1], and has a width even where all or none succeed. `z` is the normal quantile: 1.96 for 95 %.
+ */
+export function wilson(successes: number, count: number, z: number = 1.959963984540054): Interval {
+  const estimate = successes / count;
+  const scale = 1 + (z * z) / count;
+  const centre = (estimate + (z * z) / (2 * count)) / scale;
+  const half = (z / scale) * Math.sqrt((estimate * (1 - estimate)) / count + (z * z) / (4 * count * count));
+  return { estimate, low: Math.max(0, centre - half), high: Math.min(1, centre + half) };
+}

@@ -2,13 +2,29 @@
 import { inputError } from "../core/errors.ts";
 import type { Pair } from "../model/pair.ts";
 import type { Tokenizer } from "../model/tokenizer/tokenizer.ts";
+import { loan, multipleChoice, refusal } from "./decisions.ts";
 import { docstring } from "./docstring.ts";
+import { facts, french, twoHop } from "./facts.ts";
 import { factual } from "./factual.ts";
 import { greaterThan } from "./greater-than.ts";
 import { ioi } from "./ioi.ts";
+import { induction, retrieval } from "./recall.ts";
 import { type DrawOptions, drawPairs, type Task } from "./task.ts";
 
-export const taskNames = ["ioi", "greater-than", "factual", "docstring"] as const;
+export const taskNames = [
+  "ioi",
+  "greater-than",
+  "factual",
+  "docstring",
+  "facts",
+  "french",
+  "two-hop",
+  "induction",
+  "retrieval",
+  "loan",
+  "refusal",
+  "multiple-choice",
+] as const;
 export type TaskName = (typeof taskNames)[number];
 
 /** Complete by type. */
@@ -17,6 +33,14 @@ export const tasks: { readonly [K in TaskName]: Task } = {
   "greater-than": greaterThan,
   factual,
   docstring,
+  facts,
+  french,
+  "two-hop": twoHop,
+  induction,
+  retrieval,
+  loan,
+  refusal,
+  "multiple-choice": multipleChoice,
 };
 
 /** Draws pairs of a built-in task, as {@link drawPairs} does. */

@@ -28,8 +28,11 @@ const tokenizers = {
   "uneven words": () => wordTokenizer({ cutsInTwo: uneven }),
 };
 
-describe.each(Object.entries(tokenizers))("%s", (_name, tokenizer) => {
-  test.each(taskNames)("%s: pairs align, are distinct and differ exactly where they say", (name) => {
+describe.each(Object.entries(tokenizers))("%s", (name, tokenizer) => {
+  // A loan is approved or refused, and the uneven tokenizer cuts "refuse".
+  const fitting = taskNames.filter((task) => name !== "uneven words" || task !== "loan");
+
+  test.each(fitting)("%s: pairs align, are distinct and differ exactly where they say", (name) => {
     const pairs = generatePairs(name, tokenizer(), { n: 60, seed: 7 });
     expect(pairs.length).toBe(60);
     expect(new Set(pairs.map(({ clean, corrupt }) => `${clean.text}|${corrupt.text}`)).size).toBe(60);
@@ -45,7 +48,7 @@ describe.each(Object.entries(tokenizers))("%s", (_name, tokenizer) => {
     expect(metricPlans(pairs, tasks[name].defaultMetric).length).toBe(60);
   });
 
-  test.each(taskNames)("%s: the same seed gives the same pairs, a larger n the same first", (name) => {
+  test.each(fitting)("%s: the same seed gives the same pairs, a larger n the same first", (name) => {
     const draw = (n: number, seed: number) => generatePairs(name, tokenizer(), { n, seed });
     expect(draw(30, 3).slice(0, 10)).toEqual(draw(10, 3));
     const texts = (pairs: readonly Pair[]) => pairs.map(({ clean }) => clean.text);
@@ -198,8 +201,13 @@ test("word lists hold no word twice, and the candidates stay in the range of the
   }
 });
 
+test("a task whose answers the tokenizer cuts is refused", () => {
+  const draw = (): Pair[] => generatePairs("loan", tokenizers["uneven words"](), { n: 5, seed: 1 });
+  expect(refusal(draw)).toMatch(/^task loan: found 0 pairs whose tokens align, of 20100 candidates tried/);
+});
+
 test("an unknown task is refused with those there are", () => {
   expect(refusal(() => requireTask("ioi2"))).toBe(
-    '--task: found "ioi2"; wanted one of ioi, greater-than, factual, docstring.',
+    `--task: found "ioi2"; wanted one of ${taskNames.join(", ")}.`,
   );
 });

@@ -1,0 +1,126 @@
+/** @file `crosspatch abilities`: the accuracy table of the embedded model's card. */
+import type { Command } from "commander";
+import { z } from "zod";
+import { type Fault, refuse } from "../core/errors.ts";
+import { measureAbilities } from "../method/abilities.ts";
+import { load } from "../model/load.node.ts";
+import { formatJson } from "../result/json.ts";
+import type { Dataset } from "../result/result.ts";
+import type { Io } from "./io.ts";
+import { progress } from "./progress.ts";
+
+const POLICIES = ["base", "v1", "aligned"] as const;
+const MAX_EXAMPLES = 100_000; // as many as pairs of prompts: hours
+
+const schema = z.strictObject({
+  n: z.coerce.number("a whole number").int().min(1).max(MAX_EXAMPLES),
+  seed: z.coerce
+    .number("a whole number")
+    .int()
+    .min(0)
+    .max(2 ** 32 - 1),
+  policy: z.enum(POLICIES).optional(),
+  json: z.boolean(),
+  quiet: z.boolean(),
+  debug: z.boolean().optional(),
+});
+
+export function addAbilities(program: Command, io: Io): void {
+  program
+    .command("abilities")
+    .argument("<model>", "pocket, pocket-v1, pocket-aligned, or a checkpoint trained on the same world")
+    .summary("what the embedded model can do, on hold-outs that it was never trained on")
+    .description(
+      "Accuracy for each ability with 95 % intervals (Wilson), the share of the most common answer beside it, and the " +
+        "planted bias by intervention. The table in docs/pocket.md is what this prints.",
+    )
+    .option("--n <count>", "examples for each ability; all there are where there are fewer", "400")
+    .option("--seed <seed>", "which examples are drawn", "0")
+    .option("--policy <policy>", "base, v1 or aligned: which refusals are aimed at (default: by the name)")
+    .option("--json", "the result as JSON instead of a table", false)
+    .option("--quiet", "no progress", false)
+    .action(async (name: string, given: unknown) => {
+      const options = parse(given);
+      const policy = options.policy ?? POLICIES.find((known) => name.endsWith(`-${known}`)) ?? "base";
+      const model = await load(name);
+      const bar = progress(io.stderr, { label: "abilities", quiet: options.quiet, format: String });
+      try {
+        const found = await measureAbilities(model, {
+          policy,
+          count: options.n,
+          seed: options.seed,
+          onRow: bar.update,
+        });
+        io.stdout.write(options.json ? formatJson(found) : abilityTable(found));
+      } finally {
+        bar.stop();
+        await model.close();
+      }
+    });
+}
+
+function parse(given: unknown): z.output<typeof schema> {
+  const parsed = schema.safeParse(given);
+  if (parsed.success) return parsed.data;
+  refuse(
+    parsed.error.issues.map(
+      (issue): Fault => ({
+        where: `--${issue.path.join(".")}`,
+        found: JSON.stringify((given as Record<string, unknown>)[String(issue.path[0])]),
+        wanted: issue.message,
+      }),
+    ),
+  );
+  throw parsed.error;
+}
+
+/** The table of the card, in Markdown. */
+export function abilityTable({ coords, dataVars }: Dataset): string {
+  const at = (name: string, i: number): number => Number(dataVars[name]?.data[i]);
+  const percent = (value: number): string => `${(100 * value).toFixed(1)} %`;
+  const label = (dim: string, i: number): string => String(coords[dim]?.data[i]);
+  const abilities = [...(coords.ability?.data ?? [])].map((_, i) => {
+    const [least, most] = [at("least", i), at("most", i)];
+    const share = at("share", i);
+    const target = Number.isNaN(least)
+      ? Number.isNaN(most)
+        ? ""
+        : `≤ ${percent(most)}`
+      : `≥ ${percent(least)}`;
+    const reached = target === "" ? "" : share >= least || share <= most ? "yes" : "no";
+    const shown =
+      label("measure", i) === "mass" ? `${label("ability", i)} (probability)` : label("ability", i);
+    return [
+      shown,
+      percent(share),
+      `${percent(at("share_ci_low", i))} – ${percent(at("share_ci_high", i))}`,
+      String(at("examples", i)),
+      percent(at("baseline", i)),
+      target,
+      reached,
+    ];
+  });
+  const fields = [...(coords.field?.data ?? [])].map((_, i) => [
+    label("field", i),
+    at("effect", i).toFixed(2),
+    `${at("effect_ci_low", i).toFixed(2)} – ${at("effect_ci_high", i).toFixed(2)}`,
+    at("injected", i).toFixed(2),
+  ]);
+  return [
+    markdown(
+      ["ability", "right", "95 % interval", "examples", "most common answer", "aimed at", "reached"],
+      abilities,
+    ),
+    markdown(["loan field changed", "change of log odds (logits)", "95 % interval", "planted"], fields),
+  ].join("\n");
+}
+
+function markdown(head: readonly string[], rows: readonly (readonly string[])[]): string {
+  const widths = head.map((title, column) =>
+    Math.max(title.length, ...rows.map((row) => row[column]?.length ?? 0)),
+  );
+  const line = (cells: readonly string[]): string =>
+    `| ${cells.map((cell, i) => (i === 0 ? cell.padEnd(widths[i] ?? 0) : cell.padStart(widths[i] ?? 0))).join(" | ")} |\n`;
+  const rule = widths.map((width, i) => (i === 0 ? "-".repeat(width) : `${"-".repeat(width - 1)}:`));
+  return [line(head), line(rule), ...rows.map(line)].join("");
+}
