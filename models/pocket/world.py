@@ -8,6 +8,7 @@ Hold-outs are drawn first, from the seed alone; training, the evaluation command
 
 import json
 import random
+import re
 from itertools import combinations
 from pathlib import Path
 
@@ -308,6 +309,8 @@ def choice(subjects: dict, rng: random.Random) -> dict:
 def main() -> None:
     world = build()
     text = json.dumps(world, indent=1, ensure_ascii=False)
+    # A record a line.
+    text = re.sub(r"[\[{][^\[\]{}]*[\]}]", lambda record: re.sub(r"\s*\n\s*", " ", record[0]), text)
     (HERE.parent.parent / "src" / "task" / "world.json").write_text(text + "\n", encoding="utf8")
     kinds = [subject["kind"] for subject in world["subjects"].values()]
     print({kind: kinds.count(kind) for kind in dict.fromkeys(kinds)}, len(world["cities"]), "cities", len(text), "bytes")
