@@ -19,6 +19,7 @@ import { agrees, type BenchResult, type MemoryResult, markdown, text } from "./b
 import { matmulRate } from "./bench/roofline.ts";
 import { KINDS, ROW_KINDS, seededPairs } from "./bench/rows.ts";
 import { seededGpt2 } from "./bench/seeded-gpt2.ts";
+import { ROME, traceRow } from "./bench/tracing.ts";
 import type { Io } from "./io.ts";
 
 /** The pair of the headline rows: 14 tokens of SmolLM2's. */
@@ -231,7 +232,11 @@ async function measure(
       continue;
     }
     try {
-      const peer = await startPeer(peerName, { python: found.python, model: path, threads: options.threads });
+      const peer = await startPeer(PEERS[peerName], {
+        python: found.python,
+        model: path,
+        threads: options.threads,
+      });
       for (const [library, version] of Object.entries(peer.versions))
         software[`${library} (${label})`] = version;
       await against({
@@ -248,7 +253,31 @@ async function measure(
       say(`${label} is left out: ${leftOut[label]}`);
     }
   }
-  return running.map((one) => finish(model, { running: one, name, matmul }));
+  const traced = await trace({ name, path, model, rows }, how);
+  return [...running.map((one) => finish(model, { running: one, name, matmul })), ...traced];
+}
+
+/** The row of causal tracing: of models with a vocabulary to tell facts in, where there is a Python for its peer. */
+async function trace(
+  { name, path, model }: Subject,
+  { options, say, matmul, leftOut }: Parameters<typeof measure>[1],
+): Promise<RowResult[]> {
+  if (name !== "SmolLM2-135M" || options.peers.length === 0) return [];
+  say(`${name} against ${ROME.label}`);
+  const found = await environment("base", { cache: options.cache, python: options.python, say });
+  if ("missing" in found) {
+    leftOut[ROME.label] = found.missing;
+    return [];
+  }
+  const peer = await startPeer(ROME, { python: found.python, model: path, threads: options.threads });
+  try {
+    return [await traceRow(model, { peer, name, matmul, options: { ...options, say } })];
+  } catch (error) {
+    leftOut[ROME.label] = (error as Error).message;
+    return [];
+  } finally {
+    peer.close();
+  }
 }
 
 async function peakMemory(model: string, threads: number): Promise<MemoryResult> {

@@ -131,7 +131,9 @@ function heatMap(
         legend: {
           title: [
             "effect on",
-            ...quantity(dataset).replace("effect on ", "").split(" of "),
+            ...quantity(dataset)
+              .replace("effect on ", "")
+              .split(/ (?=of )/),
             "0 = as under noise",
           ],
           values: [-limit, -limit / 2, 0, limit / 2, limit],

@@ -34,6 +34,8 @@ export interface Job {
   readonly cells: readonly CellLabels[];
   readonly whole: boolean;
   readonly pairs: readonly Pair[];
+  /** What one script alone reads. */
+  readonly details?: Readonly<Record<string, unknown>>;
 }
 
 export type Measured =
@@ -48,10 +50,10 @@ export interface Peer {
 
 /** Starts a peer and opens the model (a .gguf file or a directory) in it. */
 export async function startPeer(
-  name: PeerName,
+  { script }: Pick<PeerFacts, "script">,
   options: { readonly python: string; readonly model: string; readonly threads: number },
 ): Promise<Peer> {
-  const child = spawn(options.python, [join(PEERS_FOLDER, PEERS[name].script)], {
+  const child = spawn(options.python, [join(PEERS_FOLDER, script)], {
     stdio: ["pipe", "pipe", "pipe"],
     env: { ...process.env, OMP_NUM_THREADS: String(options.threads) },
   });
