@@ -59,11 +59,17 @@ export function summarise(found: Summarised, options: SummaryOptions): Dataset {
   const dataVars: Record<string, Variable> = {};
   for (const [index, grid] of grids.entries()) {
     const values = found.values[index] as Float64Array;
-    const columns = Array.from({ length: grid.size }, (_, cell) =>
-      Float64Array.from(pairs, (_, pair) => values[pair * grid.size + cell] ?? Number.NaN),
-    );
+    // One cell's values at a time: a million small arrays would take more memory than the sweep did.
+    const column = new Float64Array(pairs.length);
     const add = (suffix: string, attrs: Record<string, Json>, of: (column: Float64Array) => number): void => {
-      dataVars[grid.name + suffix] = { dims: [...grid.dims], data: Float64Array.from(columns, of), attrs };
+      const data = new Float64Array(grid.size);
+      for (let cell = 0; cell < grid.size; cell++) {
+        for (let pair = 0; pair < pairs.length; pair++) {
+          column[pair] = values[pair * grid.size + cell] ?? Number.NaN;
+        }
+        data[cell] = of(column);
+      }
+      dataVars[grid.name + suffix] = { dims: [...grid.dims], data, attrs };
     };
     const base = direction === "denoise" ? corrupt : clean;
     add("", { unit, quantity: "metric", long_name: `${metric} of the edited run` }, mean);

@@ -62,6 +62,9 @@ export interface Panels {
 const horizontal = ["src", "pos"]; // read along the text
 const vertical = ["dst", "layer"]; // read down the model
 
+/** More cells than these, in all panels of a site, no page draws in reasonable time: an SVG of them is 10 MB. */
+const MAX_FIGURE_CELLS = 50_000;
+
 /** Layers and positions have neighbours, so many are a picture; of neurons or edges only a list can be read. */
 function mostLabels(dim: string): number {
   return [...horizontal, ...vertical, "head", "kv_head", "pair"].includes(dim) ? 200 : 40;
@@ -118,13 +121,18 @@ function sitePanels(dataset: Dataset, site: string, options: SiteOptions): Panel
       .map(({ at }) => at)
       .sort((a, b) => a - b);
   };
+  const groups = facets.reduce((count, dim) => count * (dataset.dims[dim] ?? 1), 1);
+  const panels = Math.min(groups, options.maxPanels ?? 24);
+  const usual = (dim: string): number =>
+    Math.min(dataset.dims[dim] ?? 1, options.maxLabels ?? mostLabels(dim));
+  const isCrowded = panels * usual(xDim) * (yDim === undefined ? 1 : usual(yDim)) > MAX_FIGURE_CELLS;
+  const most = (dim: string): number =>
+    isCrowded && yDim !== undefined
+      ? Math.min(usual(dim), Math.floor(Math.sqrt(MAX_FIGURE_CELLS / panels)))
+      : usual(dim);
   const axis = (dim: string): { axis: Axis; index: Map<number, number> } => {
     const named = namedLabels(dataset, dim);
-    const kept = choose(
-      (index) => positionOf(dim, index),
-      named.length,
-      options.maxLabels ?? mostLabels(dim),
-    );
+    const kept = choose((index) => positionOf(dim, index), named.length, most(dim));
     if (kept.length < named.length) {
       options.note(
         `${site}: the ${kept.length} of ${named.length} ${dimWord(dim)}s with the largest effects`,
@@ -138,8 +146,7 @@ function sitePanels(dataset: Dataset, site: string, options: SiteOptions): Panel
   };
   const x = axis(xDim);
   const y = yDim === undefined ? undefined : axis(yDim);
-  const groups = facets.reduce((count, dim) => count * (dataset.dims[dim] ?? 1), 1);
-  const shown = choose(groupOf, groups, options.maxPanels ?? 24);
+  const shown = choose(groupOf, groups, panels);
   if (shown.length < groups)
     options.note(`${site}: the ${shown.length} of ${groups} panels with the largest effects`);
 
