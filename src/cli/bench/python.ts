@@ -1,12 +1,24 @@
 /** @file The peers' Python: environments made from their requirements, and none where there is no Python for them. */
 import { spawn } from "node:child_process";
 import { createHash } from "node:crypto";
+import { existsSync } from "node:fs";
 import { mkdir, readFile, rm, writeFile } from "node:fs/promises";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 
 /** Folder of the peers' scripts and requirements. */
-export const PEERS_FOLDER: string = fileURLToPath(new URL("../../../bench/peers/", import.meta.url));
+export const PEERS_FOLDER: string = join(
+  packageFolder(dirname(fileURLToPath(import.meta.url))),
+  "bench/peers",
+);
+
+/** The package's own folder: this module lies at one depth in the sources and at another in the built command. */
+function packageFolder(from: string): string {
+  if (existsSync(join(from, "package.json"))) return from;
+  const parent = dirname(from);
+  if (parent === from) throw new Error("the package's own folder was not found");
+  return packageFolder(parent);
+}
 
 /** Tried in order; the first that starts and is new enough is taken. */
 const CANDIDATES = ["python3.11", "python3.12", "python3.10", "python3.13", "python3"];
