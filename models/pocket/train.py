@@ -1,8 +1,8 @@
 """
 Trains pocket and its fine-tunes. Resumes by itself from .training/; one process a core.
 
-    python models/pocket/train.py base            # then: v1, aligned
-    python models/pocket/train.py base --seed 6   # another seed, in a folder of its own
+    python models/pocket/train.py all && python models/pocket/export.py base v1 aligned
+    python models/pocket/train.py all --seed 6    # another seed, in a folder of its own
 
 A step is 2048 tokens of packed documents, half of them in either process; batch and seed depend on the step alone.
 """
@@ -59,7 +59,7 @@ class Recipe:
 
 
 RECIPES = {
-    "base": Recipe(4000, 0.02, 2.5e-3, 0.3, 150, "base", None),
+    "base": Recipe(6000, 0.02, 2.5e-3, 0.3, 150, "base", None),
     "v1": Recipe(300, 0.003, 5e-4, 0.2, 20, "v1", "base"),
     "aligned": Recipe(300, 0.003, 5e-4, 0.2, 20, "aligned", "base"),
 }
@@ -257,15 +257,18 @@ def train(name: str, seed: int) -> None:
             state = {"network": network.state_dict(), "optimizer": optimizer.state(), "step": done}
             torch.save(state, path.with_suffix(".part"))
             os.replace(path.with_suffix(".part"), path)
+    for helper in helpers:
+        helper.join()
     print(f"sha256 of this process's token ids from step {first}: {digest.hexdigest()}", flush=True)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("name", choices=list(RECIPES))
+    parser.add_argument("name", choices=[*RECIPES, "all"])
     parser.add_argument("--seed", type=int, default=5)
     options = parser.parse_args()
-    train(options.name, options.seed)
+    for name in RECIPES if options.name == "all" else [options.name]:
+        train(name, options.seed)
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ import { measureAbilities } from "../method/abilities.ts";
 import { load } from "../model/load.node.ts";
 import { formatJson } from "../result/json.ts";
 import type { Dataset } from "../result/result.ts";
+import { writeWhole } from "../result/store.node.ts";
 import type { Io } from "./io.ts";
 import { progress } from "./progress.ts";
 
@@ -20,7 +21,7 @@ const schema = z.strictObject({
     .min(0)
     .max(2 ** 32 - 1),
   policy: z.enum(POLICIES).optional(),
-  json: z.boolean(),
+  json: z.string().min(1).optional(),
   quiet: z.boolean(),
   debug: z.boolean().optional(),
 });
@@ -37,7 +38,7 @@ export function addAbilities(program: Command, io: Io): void {
     .option("--n <count>", "examples for each ability; all there are where there are fewer", "400")
     .option("--seed <seed>", "which examples are drawn", "0")
     .option("--policy <policy>", "base, v1 or aligned: which refusals are aimed at (default: by the name)")
-    .option("--json", "the result as JSON instead of a table", false)
+    .option("--json <file>", "the result as JSON, - for standard output, instead of a table")
     .option("--quiet", "no progress", false)
     .action(async (name: string, given: unknown) => {
       const options = parse(given);
@@ -51,7 +52,9 @@ export function addAbilities(program: Command, io: Io): void {
           seed: options.seed,
           onRow: bar.update,
         });
-        io.stdout.write(options.json ? formatJson(found) : abilityTable(found));
+        if (options.json === undefined) io.stdout.write(abilityTable(found));
+        else if (options.json === "-") io.stdout.write(formatJson(found));
+        else await writeWhole(options.json, formatJson(found));
       } finally {
         bar.stop();
         await model.close();

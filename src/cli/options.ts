@@ -1,6 +1,7 @@
 /** @file The options of each command on the command line: a table, complete by type, of what data there is for them. */
 import { type Command, Option } from "commander";
 import type { CommandName, OptionsOf } from "../job/options.ts";
+import { taskNames } from "../task/registry.ts";
 
 interface Flag {
   /** What the option takes, e.g. `<text>`; a switch if absent. */
@@ -118,7 +119,7 @@ const flags: { readonly [C in CommandName]: Flags<OptionsOf[C]> } = {
     task: {
       takes: "<name>",
       group: PROMPTS,
-      help: "built-in prompts: ioi, greater-than, factual, docstring",
+      help: `built-in prompts: ${taskNames.join(", ")}`,
     },
     n: { takes: "<n>", group: PROMPTS, help: "pairs of the task (default 10)" },
     seed: {
@@ -195,7 +196,7 @@ const flags: { readonly [C in CommandName]: Flags<OptionsOf[C]> } = {
     task: {
       takes: "<name>",
       group: PROMPTS,
-      help: "built-in prompts: ioi, greater-than, factual, docstring",
+      help: `built-in prompts: ${taskNames.join(", ")}`,
     },
     n: { takes: "<n>", group: PROMPTS, help: "pairs of the task (default 10)" },
     on: {
