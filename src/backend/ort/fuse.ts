@@ -117,6 +117,8 @@ export function fuse(program: Program): Fusion {
     const product = made("query_key", scaled?.args[0]);
     const [queries = "", keys = ""] = product?.args ?? [];
     if (scaled === undefined || product === undefined) return;
+    // The kernel takes as many heads of values as of keys; one of them may be asked for head by head.
+    if (shapeOf(program, keys)[2] !== shapeOf(program, values)[2]) return;
     const found = { queries, keys, values, mask, scale: scaled.attrs.by, out: node.out };
     keep({ kind: "attention", ...found }, [softmax, masked, scaled, product]);
   }
