@@ -191,7 +191,7 @@ function gridOf(
 const hasKvHeads = (site: SiteName): boolean => siteDims(site).includes("kv_head");
 
 /** The site's axis that a dim of the grid runs along. */
-function axisFor(site: SiteName, dim: Exclude<GridDim, "layer">): Axis | undefined {
+export function axisFor(site: SiteName, dim: Exclude<GridDim, "layer">): Axis | undefined {
   const axes = siteDims(site);
   if (dim === "pos") return (["pos", "dst", "src"] as const).find((axis) => axes.includes(axis));
   return axes.includes(dim) ? dim : undefined;

@@ -140,16 +140,18 @@ function scoreName(direction: Direction): string {
   return direction === "denoise" ? "restored share: 0 corrupt, 1 clean" : "damage: 0 clean, 1 corrupt";
 }
 
-function dimsOf(grids: readonly Grid[], pairs: number | undefined): Record<string, number> {
+/** Sizes of the grids' dims, and of the pairs where a number is given. */
+export function dimsOf(grids: readonly Grid[], pairs: number | undefined): Record<string, number> {
   const dims: Record<string, number> = pairs === undefined ? {} : { pair: pairs };
   for (const grid of grids)
     for (const [axis, dim] of grid.dims.entries()) dims[dim] = grid.labels[axis]?.length ?? 0;
   return dims;
 }
 
-function coordsOf(
+/** Labels of the grids' dims, the tokens at positions of a single pair, and with `perPair` the pairs and their baselines. */
+export function coordsOf(
   { pairs, grids, clean, corrupt }: Summarised,
-  { perPair, metric }: SummaryOptions,
+  { perPair, metric }: Pick<SummaryOptions, "perPair" | "metric">,
 ): Record<string, Variable> {
   const coords: Record<string, Variable> = {};
   for (const grid of grids) {

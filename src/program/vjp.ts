@@ -150,6 +150,7 @@ export function vjp(program: Program, { of, wrt }: VjpOptions): Program {
   const primal = renumber(mergeEqual(program, distinct));
   const b = builder(primal);
   const active = activeValues(primal, wrt);
+  const wanted = new Set(wrt.filter((site) => !of.includes(site)).map((site) => valueOfSite(primal, site)));
   const parts = new Map<Value, Value[]>();
   const send = (value: Value, cotangent: Value): void => {
     const list = parts.get(value);
@@ -160,7 +161,10 @@ export function vjp(program: Program, { of, wrt }: VjpOptions): Program {
     const list = parts.get(value);
     if (list === undefined) return undefined;
     const sum = list.reduce((one, other) => b.op("add", [one, other]));
-    const whole = equal(b.shape(sum), b.shape(value)) ? sum : b.op("expand", [sum, value]);
+    const expanded = equal(b.shape(sum), b.shape(value)) ? sum : b.op("expand", [sum, value]);
+    // A gradient that can be given must not be another's value (past a sum, both are), or the other would be given too.
+    const whole = wanted.has(value) ? b.op("identity", [expanded]) : expanded;
+    wanted.delete(value);
     parts.set(value, [whole]);
     return whole;
   };

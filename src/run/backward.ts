@@ -51,13 +51,14 @@ export async function blockGradients(layer: Layer, run: BlockGradients): Promise
     }
   };
 
-  for (const { site: named, apply } of edits) {
+  for (const [index, { site: named, apply }] of edits.entries()) {
     const site = name(named);
+    const ahead = edits.slice(index).map((edit) => name(edit.site));
     const later = want.filter((other) => SITE_NAMES.indexOf(other) >= SITE_NAMES.indexOf(site));
     await compute(pass, [...later, site]);
     collect([...later, site]);
     // Gradients beside it that read its value after the edit (`v` where the pattern was edited) have to come first.
-    await compute(pass, besides(layer.program, { site, want }));
+    await compute(pass, besides(layer.program, { ahead, want }));
     const changed = copyOf(pass.gradients.get(site) as SiteValue);
     apply(changed);
     pass.gradients.set(site, changed);
@@ -146,16 +147,18 @@ async function compute(pass: Pass, want: readonly SiteName[]): Promise<void> {
   if (rest.length > 0) await computeTokens(pass, rest);
 }
 
-/** Sites, of the wanted and of those where two values meet in a product, that the site is not computed from. */
+/** Sites, of the wanted and of those where two values meet in a product, that none of the sites `ahead` is computed from. */
 function besides(
   block: Program,
-  { site, want }: { readonly site: SiteName; readonly want: readonly SiteName[] },
+  { ahead, want }: { readonly ahead: readonly SiteName[]; readonly want: readonly SiteName[] },
 ): SiteName[] {
-  const value = valueOfSite(block, site);
+  const values = ahead.map((site) => valueOfSite(block, site));
   const factors: readonly SiteName[] = ["queries", "keys", "values", "mlp_gate", "mlp_pre"];
-  return [...new Set([...factors, ...want])].filter(
-    (other) => stage(other) !== "before" && block.sites.has(other) && !downstream(block, [other]).has(value),
-  );
+  return [...new Set([...factors, ...want])].filter((site) => {
+    if (stage(site) === "before" || !block.sites.has(site)) return false;
+    const reached = downstream(block, [site]);
+    return !values.some((value) => reached.has(value));
+  });
 }
 
 /** What attention is computed from, as it sees it and token by token. */
@@ -171,7 +174,9 @@ function mixedFor(block: Program, sites: readonly SiteName[]): Mixed[] {
 
 /** Gradients behind attention that flow to the sites by other ways than attention. */
 function pastAttention({ program, layer }: Pass, sites: readonly SiteName[]): SiteName[] {
-  const mixed = Object.values(MIXED).map((site) => gradientSite(keptName(layer.program, site)));
+  const mixed = Object.values(MIXED)
+    .filter((site) => layer.program.sites.has(site))
+    .map((site) => gradientSite(keptName(layer.program, site)));
   const stops = new Set(frontier(program, mixed, sites.map(gradientSite)));
   return SITE_NAMES.filter((site) => stops.has(gradientSite(site)) && stage(site) === "after");
 }

@@ -4,6 +4,7 @@ import type { FloatArray, Tensor } from "../core/tensor.ts";
 import type { Model } from "../model/model.ts";
 import { gradientSite, vjp } from "../program/vjp.ts";
 import { unembed } from "./ends.ts";
+import { forward } from "./forward.ts";
 import type { Trajectory } from "./trajectory.ts";
 
 /** A scalar of one sequence's logits, and its gradient by them. */
@@ -29,14 +30,17 @@ export interface GradientRun {
 const LOGITS_AT_ONCE = 1 << 24;
 
 /**
- * The scalars, and their gradients by the final residual stream [token, d], of the first rows of a trajectory (all of
- * them where there are as many runs).
+ * The scalars of rows of a trajectory, `firstRow` and those after it, and their gradients by the final residual stream
+ * [token, d] of these rows.
  */
 export async function endGradients(
   model: Model,
   runs: readonly GradientRun[],
   { batch, final }: Pick<Trajectory, "batch" | "final">,
+  options: { readonly firstRow?: number; readonly valuesOnly?: boolean } = {},
 ): Promise<{ readonly values: Float64Array; readonly gradient: FloatArray }> {
+  const { firstRow = 0, valuesOnly = false } = options;
+  const firstToken = batch.offsets[firstRow] ?? 0;
   const { dModel, vocabulary } = model.architecture;
   const values = new Float64Array(runs.length);
   const tokens = runs.reduce((sum, { ids }) => sum + ids.length, 0);
@@ -50,7 +54,7 @@ export async function endGradients(
     const places = runs
       .slice(from, to)
       .flatMap(({ objective }, index) =>
-        objective.positions.map((position) => (batch.offsets[from + index] ?? 0) + position),
+        objective.positions.map((position) => (batch.offsets[firstRow + from + index] ?? 0) + position),
       );
     const residual = model.backend.allocate(places.length * dModel);
     for (const [i, token] of places.entries()) {
@@ -74,12 +78,31 @@ export async function endGradients(
       }
       place += objective.positions.length;
     }
+    if (valuesOnly) continue;
     const byResidual = await unembedGradient(model, { residual, byLogits, columns });
     for (const [i, token] of places.entries()) {
-      gradient.set(byResidual.subarray(i * dModel, (i + 1) * dModel), token * dModel);
+      gradient.set(byResidual.subarray(i * dModel, (i + 1) * dModel), (token - firstToken) * dModel);
     }
   }
   return { values, gradient };
+}
+
+/** All logits of a run at some positions. */
+export async function logitsAt(
+  model: Model,
+  ids: readonly number[],
+  positions: readonly number[],
+): Promise<FloatArray[]> {
+  const { dModel, vocabulary } = model.architecture;
+  const { residuals } = await forward(model, [ids]);
+  const residual = model.backend.allocate(positions.length * dModel);
+  for (const [i, position] of positions.entries()) {
+    residual.set(residuals[0]?.subarray(position * dModel, (position + 1) * dModel) ?? [], i * dModel);
+  }
+  const { logits } = await unembed(model, residual, { logits: true });
+  return positions.map(
+    (_, i) => logits?.slice(i * vocabulary, (i + 1) * vocabulary) ?? model.backend.allocate(0),
+  );
 }
 
 /** Ranges of runs that read no more positions together than `atOnce`, or one run each. */

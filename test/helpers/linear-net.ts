@@ -65,7 +65,7 @@ function ends(): Pick<Definition, "embed" | "unembed"> {
   return { embed: e.build(["resid_pre"]), unembed: u.build(["logits"]) };
 }
 
-function weights(definition: Definition, seed: number): WeightSource {
+function weights(definition: Definition, seed: number, queryScale: number): WeightSource {
   const { normal } = random(seed);
   const shapes = new Map<string, readonly number[]>();
   const add = (program: Program, prefix: string): void => {
@@ -77,7 +77,7 @@ function weights(definition: Definition, seed: number): WeightSource {
   for (const [layer, program] of definition.blocks.entries()) add(program, definition.layerPrefix(layer));
   const values = new Map(
     [...shapes].map(([name, shape]) => {
-      const scale = name.endsWith("q.weight") ? 0 : 0.5;
+      const scale = name.endsWith("q.weight") ? queryScale : 0.5;
       return [
         name,
         tensor(
@@ -100,13 +100,21 @@ function weights(definition: Definition, seed: number): WeightSource {
   };
 }
 
-/** Weights are drawn from the normal distribution; the first is as good as any other seed. */
-export function linearNet(backend: Backend, seed = 1): Model {
+/**
+ * Weights are drawn from the normal distribution; the first is as good as any other seed. With a `queryScale` above 0
+ * patterns depend on the input: of one layer, the answer is then linear in the pattern and the values only.
+ */
+export function linearNet(
+  backend: Backend,
+  seed = 1,
+  options: { readonly layers?: number; readonly queryScale?: number } = {},
+): Model {
+  const { layers = LAYERS, queryScale = 0 } = options;
   const program = block();
   const definition: Definition = {
     architecture: {
       name: "LinearNet",
-      layers: Array.from({ length: LAYERS }, () => ({})),
+      layers: Array.from({ length: layers }, () => ({})),
       dModel: D,
       heads: HEADS,
       kvHeads: GROUPS,
@@ -117,10 +125,14 @@ export function linearNet(backend: Backend, seed = 1): Model {
       causal: true,
     },
     ...ends(),
-    blocks: Array.from({ length: LAYERS }, () => program),
+    blocks: Array.from({ length: layers }, () => program),
     layerPrefix: (layer) => `layers.${layer}.`,
     basePrefix: "",
     ignored: [],
   };
-  return modelOf({ definition, weights: weightStore(definition, weights(definition, seed)), backend });
+  return modelOf({
+    definition,
+    weights: weightStore(definition, weights(definition, seed, queryScale)),
+    backend,
+  });
 }

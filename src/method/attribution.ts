@@ -1,0 +1,367 @@
+/**
+ * @file Attribution patching that checks itself: estimates of what patching every cell would do, the largest of them
+ * computed exactly, and a bound on what the others can hide.
+ */
+
+import { milliseconds } from "../core/clock.ts";
+import { inputError } from "../core/errors.ts";
+import { metrics } from "../metric/metric.ts";
+import type { Direction } from "../metric/normalise.ts";
+import { baselineWarnings } from "../metric/normalise.ts";
+import { metricObjective } from "../metric/objective.ts";
+import type { MetricName, MetricPlan } from "../metric/plan.ts";
+import { defaultMetric, metricPlans } from "../metric/plan.ts";
+import type { Model } from "../model/model.ts";
+import type { Pair } from "../model/pair.ts";
+import { bootstrapMean, DEFAULT_RESAMPLES, drawResamples, mean, spearman } from "../numeric/statistics.ts";
+import type { Dataset, Json, Variable } from "../result/result.ts";
+import { dataset } from "../result/result.ts";
+import { logitsAt } from "../run/end-gradients.ts";
+import type { LayerCells } from "./attribution-cells.ts";
+import { layerCells } from "./attribution-cells.ts";
+import type { AttributionPair, Estimates } from "./attribution-estimate.ts";
+import { estimateEffects } from "./attribution-estimate.ts";
+import type { CellPlace, ExactPair, SweepHow } from "./attribution-exact.ts";
+import { exactEffects, subsetBound } from "./attribution-exact.ts";
+import type { StepRule } from "./attribution-gradients.ts";
+import { integrateEffects } from "./attribution-gradients.ts";
+import type { Chosen } from "./grid.ts";
+import { grids } from "./grid.ts";
+import { provenance } from "./provenance.ts";
+import { coordsOf, dimsOf } from "./summary.ts";
+
+/** How effects are estimated. */
+export type Estimator =
+  | { readonly kind: "atp" }
+  /** Each of the two corrections can be left out. */
+  | {
+      readonly kind: "atp-star";
+      readonly qkFix?: boolean | undefined;
+      readonly gradDrop?: boolean | undefined;
+    }
+  | {
+      readonly kind: "ig";
+      readonly over?: "inputs" | "activations" | undefined;
+      readonly steps?: number | undefined;
+      readonly rule?: StepRule | undefined;
+    };
+
+export interface AttributionOptions extends SweepHow {
+  /** Default `atp`. */
+  readonly estimator?: Estimator | undefined;
+  /** Sites of the cells; queries, keys, values and outputs of heads unless named. */
+  readonly sites?: readonly string[] | undefined;
+  /** What tells cells apart; layer and head unless named. A layer has to be among them. */
+  readonly by?: readonly string[] | undefined;
+  readonly choose?: Chosen | undefined;
+  readonly ungroup?: boolean | undefined;
+  /** `denoise` (default): gradients of the corrupt run, effects of clean values; `noise` the other way round. */
+  readonly direction?: Direction | undefined;
+  readonly metric?: MetricName | undefined;
+  readonly perPair?: boolean | undefined;
+  /** Cells with the largest estimates that are computed exactly. Default 20. */
+  readonly verifyTop?: number | undefined;
+  /** Random subsets of the other cells that are patched together, to bound what they hide. Default 64; 0 for no bound. */
+  readonly samples?: number | undefined;
+  /** Of the bound. Default 0.95. */
+  readonly confidence?: number | undefined;
+  readonly seed?: number | undefined;
+  /** Bytes for forward values of one pass; beyond them blocks are computed again on the way back. */
+  readonly keepBytes?: number | undefined;
+}
+
+const DEFAULT_SITES = ["q", "k", "v", "z"];
+const DEFAULT_BY = ["layer", "head"];
+const DEFAULT_STEPS = 5;
+const DEFAULT_VERIFIED = 20;
+const DEFAULT_SAMPLES = 64;
+const DEFAULT_CONFIDENCE = 0.95;
+
+/** Everything that is decided before anything runs. */
+export interface AttributionSetup {
+  readonly pairs: readonly Pair[];
+  readonly metric: MetricName;
+  readonly direction: Direction;
+  readonly cells: readonly LayerCells[];
+  readonly runs: readonly AttributionPair[];
+  readonly exact: readonly ExactPair[];
+}
+
+/** @throws InputError for unknown sites and dims, cells without a layer, pairs that the metric is not defined on, and KL at the clean run, whose gradient is 0. */
+export async function prepareAttribution(
+  model: Model,
+  pairs: readonly Pair[],
+  options: AttributionOptions,
+): Promise<AttributionSetup> {
+  const { metric = defaultMetric(pairs), direction = "denoise" } = options;
+  if (direction === "noise" && (metric === "kl" || metric === "kl_reverse")) {
+    throw inputError(
+      "--metric",
+      `${metric} with --direction noise`,
+      "a metric whose gradient at the clean run is not 0",
+      "A divergence from the clean run is least there: use --direction denoise, or logit_diff.",
+    );
+  }
+  const plans = metricPlans(pairs, metric);
+  const lengths = new Set(pairs.map(({ clean }, i) => clean.ids.length + (plans[i]?.appended.length ?? 0)));
+  const [positions] = lengths;
+  const laid = grids(model, {
+    ...options,
+    sites: options.sites ?? DEFAULT_SITES,
+    by: options.by ?? DEFAULT_BY,
+    positions: lengths.size === 1 ? positions : undefined,
+  });
+  const cells = layerCells(model, laid);
+  const exact = pairs.map(({ clean, corrupt }, i): ExactPair => {
+    const plan = plans[i] as MetricPlan;
+    const whole = (ids: readonly number[]): readonly number[] => [...ids, ...plan.appended];
+    return {
+      plan,
+      clean: whole(clean.ids),
+      corrupt: whole(corrupt.ids),
+      base: direction === "denoise" ? "corrupt" : "clean",
+    };
+  });
+  const runs: AttributionPair[] = [];
+  for (const { plan, clean, corrupt } of exact) {
+    const distant = metric === "kl" || metric === "kl_reverse";
+    const reference = distant
+      ? await logitsAt(
+          model,
+          clean,
+          plan.positions.map(({ pos }) => pos),
+        )
+      : undefined;
+    const objective = metricObjective(plan, reference);
+    const [base, source] = direction === "denoise" ? [corrupt, clean] : [clean, corrupt];
+    runs.push({ base: { ids: base, objective }, source: { ids: source, objective } });
+  }
+  return { pairs, metric, direction, cells, runs, exact };
+}
+
+/** Effects of all cells as the options say. */
+export async function estimate(
+  model: Model,
+  setup: AttributionSetup,
+  options: Pick<AttributionOptions, "estimator" | "keepBytes" | "onProgress">,
+): Promise<Estimates> {
+  const { estimator = { kind: "atp" } } = options;
+  const { cells, runs, direction } = setup;
+  const how = { cells, keepBytes: options.keepBytes, onProgress: options.onProgress };
+  if (estimator.kind === "ig") {
+    const { over = "inputs", steps = DEFAULT_STEPS, rule = "midpoint" } = estimator;
+    return await integrateEffects(model, runs, {
+      ...how,
+      over,
+      steps,
+      rule,
+      base: direction === "denoise" ? "corrupt" : "clean",
+    });
+  }
+  const star = estimator.kind === "atp-star";
+  return await estimateEffects(model, runs, {
+    ...how,
+    qkFix: star && (estimator.qkFix ?? true),
+    gradDrop: star && (estimator.gradDrop ?? true),
+  });
+}
+
+/** Means over pairs of each cell's signed estimate and of its score, all grids one after the other. */
+export interface RankedCell extends CellPlace {
+  readonly signed: number;
+  readonly score: number;
+}
+
+/** All cells, the largest score first. */
+export function ranked({ cells, pairs }: AttributionSetup, found: Estimates): RankedCell[] {
+  return cells
+    .flatMap(({ grid: { size } }, grid) =>
+      Array.from({ length: size }, (_, cell): RankedCell => {
+        const of = (values: readonly Float64Array[]): number =>
+          mean(pairs.map((_, pair) => values[grid]?.[pair * size + cell] ?? Number.NaN));
+        return { grid, cell, signed: of(found.signed), score: of(found.score) };
+      }),
+    )
+    .sort((a, b) => b.score - a.score);
+}
+
+/**
+ * Attribution patching of all cells at once.
+ *
+ * @returns a dataset with, for each site, `<site>`, the estimated change of the metric (mean over pairs), `<site>_score`,
+ * what cells are ranked by (the mean size), `<site>_exact`, the exact change where it was verified, and with several
+ * pairs the 95 % interval of the mean, `<site>_ci_low` and `<site>_ci_high`. Attributes tell the passes spent, how
+ * estimates and exact values agree, and the bound on what was not verified.
+ * @throws InputError as {@link prepareAttribution} does.
+ */
+export async function attribution(
+  model: Model,
+  pairs: readonly Pair[],
+  options: AttributionOptions = {},
+): Promise<Dataset> {
+  const started = milliseconds();
+  const {
+    estimator = { kind: "atp" },
+    seed = 0,
+    verifyTop = DEFAULT_VERIFIED,
+    samples = DEFAULT_SAMPLES,
+  } = options;
+  const setup = await prepareAttribution(model, pairs, options);
+  const found = await estimate(model, setup, options);
+  const estimated = (milliseconds() - started) / 1000;
+  const order = ranked(setup, found);
+  const top = order.slice(0, verifyTop);
+  const how = { stateBytes: options.stateBytes, signal: options.signal };
+  const values = await exactEffects(model, setup.exact, { ...how, cells: setup.cells, places: top });
+  const exact = top.map((_, index) =>
+    mean(pairs.map((_, pair) => values[pair * top.length + index] ?? Number.NaN)),
+  );
+  const rest = order.slice(top.length);
+  const bound =
+    samples > 0 && rest.length > 0
+      ? await subsetBound(model, setup.exact, {
+          ...how,
+          cells: setup.cells,
+          places: rest,
+          samples,
+          confidence: options.confidence ?? DEFAULT_CONFIDENCE,
+          seed,
+        })
+      : undefined;
+  const seconds = (milliseconds() - started) / 1000;
+
+  const [clean, corrupt] =
+    setup.direction === "denoise" ? [found.source, found.base] : [found.base, found.source];
+  const baselines = Array.from(clean, (value, i) => ({ clean: value, corrupt: corrupt[i] ?? Number.NaN }));
+  const { unit } = metrics[setup.metric];
+  const attrs: Record<string, Json> = {
+    method: "attribution-patching",
+    metric: setup.metric,
+    unit,
+    direction: setup.direction,
+    baseline_clean: mean(clean),
+    baseline_corrupt: mean(corrupt),
+    estimator: { ...named(estimator) },
+    forwards: found.passes.forwards,
+    backwards: found.passes.backwards,
+    cells: order.length * pairs.length,
+    verified: top.length,
+    ...agreement(top, exact),
+    ...(bound === undefined
+      ? {}
+      : { hidden: { ...bound, bound: Number.isFinite(bound.bound) ? bound.bound : null } }),
+    warnings: [...baselineWarnings(pairs, baselines, setup.metric)],
+    options: {
+      sites: [...(options.sites ?? DEFAULT_SITES)],
+      by: [...(options.by ?? DEFAULT_BY)],
+      choose: Object.fromEntries(
+        Object.entries(options.choose ?? {}).map(([dim, labels]) => [dim, [...(labels ?? [])]]),
+      ),
+      ungroup: options.ungroup ?? false,
+      seed,
+    },
+    ...(await provenance(model, pairs)),
+    seconds_estimate: estimated,
+    seconds,
+  };
+  const summary = { pairs, grids: setup.cells.map(({ grid }) => grid), clean, corrupt, values: [] };
+  const perPair = options.perPair ?? false;
+  return dataset({
+    attrs,
+    dims: dimsOf(summary.grids, perPair ? pairs.length : undefined),
+    coords: coordsOf(summary, { perPair, metric: setup.metric }),
+    dataVars: variables(setup, found, { top, exact, unit, seed, perPair }),
+  });
+}
+
+/** The estimator with its defaults written out. */
+function named(estimator: Estimator): Record<string, Json> {
+  switch (estimator.kind) {
+    case "atp":
+      return { kind: "atp" };
+    case "atp-star":
+      return { kind: "atp-star", qk_fix: estimator.qkFix ?? true, grad_drop: estimator.gradDrop ?? true };
+    case "ig": {
+      const { over = "inputs", steps = DEFAULT_STEPS, rule = "midpoint" } = estimator;
+      return { kind: "ig", over, steps, rule };
+    }
+  }
+}
+
+/** How estimates and exact values of the verified cells agree. */
+function agreement(top: readonly RankedCell[], exact: readonly number[]): Record<string, Json> {
+  if (top.length === 0) return {};
+  const signed = top.map((cell) => cell.signed);
+  const errors = signed.map((value, i) => Math.abs(value - (exact[i] ?? Number.NaN)));
+  const correlation = spearman(signed, exact);
+  return {
+    verify_rank_correlation: Number.isNaN(correlation) ? null : correlation,
+    verify_max_abs_error: Math.max(...errors),
+    verify_mean_abs_exact: mean(exact.map(Math.abs)),
+    verify_sign_agreement: mean(
+      signed.map((value, i) => (Math.sign(value) === Math.sign(exact[i] ?? 0) ? 1 : 0)),
+    ),
+  };
+}
+
+function variables(
+  { cells, pairs }: AttributionSetup,
+  found: Estimates,
+  how: {
+    readonly top: readonly RankedCell[];
+    readonly exact: readonly number[];
+    readonly unit: string;
+    readonly seed: number;
+    readonly perPair: boolean;
+  },
+): Record<string, Variable> {
+  const { top, exact, unit, seed, perPair } = how;
+  const drawn =
+    pairs.length > 1 ? drawResamples(pairs.length, { seed, resamples: DEFAULT_RESAMPLES }) : undefined;
+  const dataVars: Record<string, Variable> = {};
+  for (const [index, { grid }] of cells.entries()) {
+    const signed = found.signed[index] ?? new Float64Array(0);
+    const score = found.score[index] ?? new Float64Array(0);
+    const column = (values: Float64Array, cell: number): Float64Array =>
+      Float64Array.from(pairs, (_, pair) => values[pair * grid.size + cell] ?? Number.NaN);
+    const add = (suffix: string, attrs: Record<string, Json>, of: (cell: number) => number): void => {
+      const data = Float64Array.from({ length: grid.size }, (_, cell) => of(cell));
+      dataVars[grid.name + suffix] = { dims: [...grid.dims], data, attrs: { unit, ...attrs } };
+    };
+    add("", { quantity: "effect", long_name: "estimated effect of patching" }, (cell) =>
+      mean(column(signed, cell)),
+    );
+    add("_score", { detail: true, long_name: "mean size of the estimate over pairs: the ranking" }, (cell) =>
+      mean(column(score, cell)),
+    );
+    if (drawn !== undefined) {
+      for (const side of ["low", "high"] as const) {
+        add(
+          `_ci_${side}`,
+          { long_name: `95 % bootstrap interval over pairs, ${side}` },
+          (cell) => bootstrapMean(column(signed, cell), drawn)[side],
+        );
+      }
+    }
+    if (top.length > 0) {
+      const known = new Map(
+        top.flatMap((place, i) =>
+          place.grid === index ? [[place.cell, exact[i] ?? Number.NaN] as const] : [],
+        ),
+      );
+      add(
+        "_exact",
+        { long_name: "exact effect of patching, where verified" },
+        (cell) => known.get(cell) ?? Number.NaN,
+      );
+    }
+    if (perPair) {
+      dataVars[`${grid.name}_per_pair`] = {
+        dims: ["pair", ...grid.dims],
+        data: signed,
+        attrs: { unit, detail: true, long_name: "estimated effect of patching, by pair" },
+      };
+    }
+  }
+  return dataVars;
+}
