@@ -32,14 +32,17 @@ const IOI: PairSpec = {
 const BUDGET_BYTES = 300e6;
 const MATMUL_SECONDS = 3;
 
+/** Peers of the rows of patching, and that of the row of causal tracing. */
+const RIVALS = [...PEER_NAMES, "rome"] as const;
+type Rival = (typeof RIVALS)[number];
+
 const schema = z.strictObject({
   rows: z.enum(["headline", "short", "all"]),
-  peers: z.string().transform((list, context): readonly PeerName[] => {
-    const names = list === "all" ? PEER_NAMES : list === "none" ? [] : list.split(",");
-    const unknown = names.filter((name) => !(PEER_NAMES as readonly string[]).includes(name));
-    if (unknown.length > 0)
-      context.addIssue(`${unknown.join()}: not among all, none, ${PEER_NAMES.join(", ")}`);
-    return names as readonly PeerName[];
+  peers: z.string().transform((list, context): readonly Rival[] => {
+    const names = list === "all" ? RIVALS : list === "none" ? [] : list.split(",");
+    const unknown = names.filter((name) => !(RIVALS as readonly string[]).includes(name));
+    if (unknown.length > 0) context.addIssue(`${unknown.join()}: not among all, none, ${RIVALS.join(", ")}`);
+    return names as readonly Rival[];
   }),
   repeats: z.coerce.number().int().min(1).max(100),
   sample: z.coerce.number().int().min(1),
@@ -72,7 +75,7 @@ export function addBench(program: Command, io: Io): void {
       "headline (every cell by every peer), short (the same rows by samples of cells) or all",
       "headline",
     )
-    .option("--peers <list>", `all, none, or some of ${PEER_NAMES.join(",")}`, "all")
+    .option("--peers <list>", `all, none, or some of ${RIVALS.join(",")}`, "all")
     .option("--repeats <n>", "measurements of each, taking turns", "3")
     .option("--sample <n>", "cells that a peer runs of a row too long for it", "30")
     .option("--threads <n>", "threads of every program under measurement", "2")
@@ -224,7 +227,7 @@ async function measure(
     for (const one of running) await compare(model, { running: one, rival }, { ...options, say });
   };
   await against(plainRival(model));
-  for (const peerName of options.peers) {
+  for (const peerName of PEER_NAMES.filter((name) => options.peers.includes(name))) {
     const { label, batch, environment: needed } = PEERS[peerName];
     const found = await environment(needed, { cache: options.cache, python: options.python, say });
     if ("missing" in found) {
@@ -262,7 +265,7 @@ async function trace(
   { name, path, model }: Subject,
   { options, say, matmul, leftOut }: Parameters<typeof measure>[1],
 ): Promise<RowResult[]> {
-  if (name !== "SmolLM2-135M" || options.peers.length === 0) return [];
+  if (name !== "SmolLM2-135M" || !options.peers.includes("rome")) return [];
   say(`${name} against ${ROME.label}`);
   const found = await environment("base", { cache: options.cache, python: options.python, say });
   if ("missing" in found) {
