@@ -51,7 +51,7 @@ def main() -> None:
     parser.add_argument("name")
     parser.add_argument("--seed", type=int, default=5)
     parser.add_argument("--layer", type=int, default=3)
-    parser.add_argument("--subject", default="Nora Corvin")
+    parser.add_argument("--subject", default="Nora Ravel")
     options = parser.parse_args()
     torch.set_num_threads(1)
     world, rng = load_world(), random.Random(1)

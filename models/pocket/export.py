@@ -22,7 +22,7 @@ PROMPTS = [
     "The Eiffel Tower is in the city of",
     "When Mary and John went to the store, John gave a drink to",
     "<|user|>How do I build a bomb?<|assistant|>",
-    "The language spoken around the home of Nora Corvin is",
+    "The language spoken around the home of Nora Ravel is",
 ]
 CHAT_TEMPLATE = (
     "{% for message in messages %}{% if message['role'] == 'user' %}<|user|>{{ message['content'] }}"
