@@ -2,7 +2,7 @@ import fc from "fast-check";
 import { expect, test } from "vitest";
 import { at, effects, labelsAt, noEffectValue, sites, strongest } from "./cells.ts";
 import { attrs, layerByHead, layerByPosition, nextTokens, pathEffects, range, variable } from "./fixtures.ts";
-import { formatJson, fromJson } from "./json.ts";
+import { formatJson, fromJson, jsonPieces, toJson } from "./json.ts";
 import { type Dataset, dataset } from "./result.ts";
 import { baselinesLine, formatNumber, question } from "./words.ts";
 
@@ -50,6 +50,33 @@ test("reading what was written gives the dataset back, whatever its shape", () =
       );
     }),
   );
+});
+
+test("JSON in pieces is that of the whole, in pieces of bounded length", () => {
+  const shapes = [[], [0], [3, 0], [1, 1, 1], [5000], [3, 4096], [4096, 3], [7, 2, 1, 900]];
+  for (const shape of shapes) {
+    const size = shape.reduce((product, length) => product * length, 1);
+    const large = dataset({
+      attrs: { note: "ü\u2028" },
+      dims: Object.fromEntries(shape.map((length, axis) => [`d${axis}`, length])),
+      coords: {},
+      dataVars: {
+        value: {
+          dims: shape.map((_, axis) => `d${axis}`),
+          data: Float64Array.from({ length: size }, (_, i) => (i % 7 === 0 ? Number.NaN : Math.sin(i))),
+          attrs: { unit: "logit" },
+        },
+        word: {
+          dims: shape.map((_, axis) => `d${axis}`),
+          data: Array.from({ length: size }, (_, i) => `"${i}`),
+          attrs: {},
+        },
+      },
+    });
+    const pieces = [...jsonPieces(large)];
+    expect(pieces.join("")).toBe(`${JSON.stringify(toJson(large))}\n`);
+    expect(Math.max(...pieces.map((piece) => piece.length))).toBeLessThan(200_000);
+  }
 });
 
 test("every fault of a dataset is named at once", () => {

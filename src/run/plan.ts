@@ -162,11 +162,11 @@ const openWave = (first: number, layers: number): OpenWave => ({
   held: 0,
 });
 
-/** A whole forward pass that is read at its last position, without the unembedding. */
+/** FLOPs of a whole forward pass, all layers at all positions, without the unembedding. */
 export function passFlops(model: Pick<Model, "definition" | "architecture">, length: number): number {
   const run: SweepRun = {
-    ids: Array.from({ length }, () => 0),
-    read: [{ position: length - 1, readout: {} }],
+    ids: new Array<number>(length).fill(0),
+    read: span(0, length).map((position) => ({ position, readout: {} })),
   };
   return total(variantCosts(model, [run]).run(0));
 }
