@@ -8,6 +8,7 @@ export type { Tensor } from "./core/tensor.ts";
 export type { Result } from "./library.node.ts";
 export {
   activationPatching,
+  attribution,
   causalTracing,
   direct,
   layerRedundancy,
@@ -16,6 +17,7 @@ export {
 } from "./library.node.ts";
 export type { Ablation } from "./method/ablation.ts";
 export type { PatchingOptions } from "./method/activation-patching.ts";
+export type { AttributionOptions, Estimator } from "./method/attribution.ts";
 export type { TracingOptions } from "./method/causal-tracing.ts";
 export type { DirectOptions } from "./method/direct.ts";
 export type { RedundancyOptions } from "./method/layer-redundancy.ts";
@@ -23,7 +25,9 @@ export type { LensOptions } from "./method/lens.ts";
 export type { NextTokenOptions } from "./method/next-token.ts";
 export type { Method } from "./method/registry.ts";
 export { methods } from "./method/registry.ts";
-export type { MetricName } from "./metric/plan.ts";
+export { metricRun } from "./metric/objective.ts";
+export type { MetricName, MetricPlan } from "./metric/plan.ts";
+export { metricPlan } from "./metric/plan.ts";
 export type { Architecture } from "./model/architecture.ts";
 export type { FactSpec } from "./model/fact.ts";
 export type { LoadedModel, LoadOptions } from "./model/load.node.ts";
@@ -35,10 +39,13 @@ export type { ChatMessage, Tokenizer } from "./model/tokenizer/tokenizer.ts";
 export type { Dataset, Json, Variable } from "./result/result.ts";
 export type { Edit, EditValue, Where } from "./run/edit.ts";
 export { patch } from "./run/edit.ts";
+export type { GradientRun, Objective } from "./run/end-gradients.ts";
 export type { Cache, Capture, Forward, ForwardOptions } from "./run/forward.ts";
 export { forward } from "./run/forward.ts";
 export type { Generated, GenerateOptions } from "./run/generate.ts";
 export { generate } from "./run/generate.ts";
+export type { GradientOptions, Gradients } from "./run/gradients.ts";
+export { gradients } from "./run/gradients.ts";
 export { unpad } from "./run/padding.ts";
 export type { SiteName } from "./run/site.ts";
 export { parseSite, SITES, siteShape, sitesOf } from "./run/site.ts";

@@ -2,6 +2,7 @@
 
 import type { PatchingOptions } from "./method/activation-patching.ts";
 import * as method from "./method/activation-patching.ts";
+import * as attributed from "./method/attribution.ts";
 import * as tracing from "./method/causal-tracing.ts";
 import * as shares from "./method/direct.ts";
 import * as redundancy from "./method/layer-redundancy.ts";
@@ -49,6 +50,20 @@ export async function activationPatching(
   options: PatchingOptions,
 ): Promise<Result> {
   return result(await method.activationPatching(model, "clean" in pairs ? [pairs] : pairs, options));
+}
+
+/**
+ * Attribution patching: the effect of patching every cell, estimated from gradients, with the largest computed exactly.
+ * See {@link attributed.attribution} for the variables of the result.
+ *
+ * @throws InputError for unknown sites or dims, cells that span layers, pairs that the metric is not defined on.
+ */
+export async function attribution(
+  model: Model,
+  pairs: Pair | readonly Pair[],
+  options: attributed.AttributionOptions = {},
+): Promise<Result> {
+  return result(await attributed.attribution(model, "clean" in pairs ? [pairs] : pairs, options));
 }
 
 /** Facts as a user gives them, or a list of them. */

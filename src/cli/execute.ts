@@ -3,6 +3,7 @@ import { readFile, stat } from "node:fs/promises";
 import type { Device } from "../backend/ort/node.node.ts";
 import { type Fault, inputError, refuse } from "../core/errors.ts";
 import type { Tensor } from "../core/tensor.ts";
+import { attributeJob } from "../job/attribute.ts";
 import { formatBytes, formatFlops } from "../job/cost.ts";
 import { directJob } from "../job/direct.ts";
 import type { Experiment, ExperimentOf } from "../job/experiment.ts";
@@ -115,6 +116,7 @@ type Computed = Exclude<CommandName, "info">;
 const jobs: { readonly [C in Computed]: Job<C> } = {
   run: { label: "generating", counts: "steps", run: runJob },
   patch: { label: "patching", counts: "flops", run: patchJob },
+  attribute: { label: "estimating", counts: "steps", run: attributeJob },
   trace: { label: "tracing", counts: "flops", run: traceJob },
   redundancy: { label: "cutting", counts: "steps", run: redundancyJob },
   direct: { label: "splitting", counts: "steps", run: directJob },

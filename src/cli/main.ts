@@ -3,6 +3,7 @@ import { Command, CommanderError } from "commander";
 import { InputError } from "../core/errors.ts";
 import { VERSION } from "../version.ts";
 import { addAbilities } from "./abilities.ts";
+import { addAttribute } from "./attribute.ts";
 import { addBench } from "./bench.ts";
 import { addDirect } from "./direct.ts";
 import { execute } from "./execute.ts";
@@ -62,6 +63,7 @@ function programOf(io: Io): Command {
   addInfo(program, act);
   addRun(program, act);
   addPatch(program, act);
+  addAttribute(program, act);
   addTrace(program, act);
   addDirect(program, act);
   addRedundancy(program, act);

@@ -52,6 +52,39 @@ const bos = {
   help: "a BOS token in front of every prompt (default: as the tokenizer is set)",
 } as const;
 
+const ESTIMATE = "How effects are estimated:";
+
+/** Of the commands that need pairs. */
+const pair = {
+  clean: { takes: "<text>", group: PROMPTS, help: "prompt with the behaviour" },
+  corrupt: { takes: "<text>", group: PROMPTS, help: "prompt without it, of as many tokens" },
+  answer: {
+    takes: "<text>",
+    group: PROMPTS,
+    repeatable: true,
+    help: "what should follow the clean prompt; more than once for alternatives",
+  },
+  foil: {
+    takes: "<text>",
+    group: PROMPTS,
+    repeatable: true,
+    help: "what should follow the corrupt prompt",
+  },
+  pairs: { takes: "<file>", group: PROMPTS, help: "JSONL with those four keys, one pair a line" },
+  task: {
+    takes: "<name>",
+    group: PROMPTS,
+    help: `built-in prompts: ${taskNames.join(", ")}`,
+  },
+  n: { takes: "<n>", group: PROMPTS, help: "pairs of the task (default 10)" },
+  seed: {
+    takes: "<n>",
+    group: PROMPTS,
+    help: "of the task, draws, intervals and verification (default 0)",
+  },
+  bos,
+} as const;
+
 const VARIANT = "What is noised and restored:";
 const SPLIT = "What is split:";
 
@@ -100,34 +133,79 @@ const flags: { readonly [C in CommandName]: Flags<OptionsOf[C]> } = {
     ...machine,
     ...outputs,
   },
-  patch: {
-    clean: { takes: "<text>", group: PROMPTS, help: "prompt with the behaviour" },
-    corrupt: { takes: "<text>", group: PROMPTS, help: "prompt without it, of as many tokens" },
-    answer: {
-      takes: "<text>",
-      group: PROMPTS,
-      repeatable: true,
-      help: "what should follow the clean prompt; more than once for alternatives",
+  attribute: {
+    ...pair,
+    site: {
+      takes: "<names>",
+      group: CELLS,
+      help: "sites, e.g. q,k,v,z (default) or mlp_post; TransformerLens names too",
     },
-    foil: {
-      takes: "<text>",
-      group: PROMPTS,
-      repeatable: true,
-      help: "what should follow the corrupt prompt",
+    by: {
+      takes: "<dims>",
+      group: CELLS,
+      help: "what tells cells apart: layer and some of pos,head,kv_head,neuron,dst,src (default layer,head)",
     },
-    pairs: { takes: "<file>", group: PROMPTS, help: "JSONL with those four keys, one pair a line" },
-    task: {
+    layer: { takes: "<list>", group: CELLS, help: "only these, e.g. 3,7-9" },
+    pos: { takes: "<list>", group: CELLS, help: "only these" },
+    head: { takes: "<list>", group: CELLS, help: "only these" },
+    "kv-head": { takes: "<list>", group: CELLS, help: "only these" },
+    neuron: { takes: "<list>", group: CELLS, help: "only these" },
+    dst: { takes: "<list>", group: CELLS, help: "only these query positions" },
+    src: { takes: "<list>", group: CELLS, help: "only these key positions" },
+    ungroup: { group: CELLS, help: "keys and values of each query head by itself" },
+    direction: {
+      takes: "<way>",
+      group: VALUES,
+      help: "denoise (default): gradients of the corrupt run, effects of clean values; noise: the reverse",
+    },
+    method: {
       takes: "<name>",
-      group: PROMPTS,
-      help: `built-in prompts: ${taskNames.join(", ")}`,
+      group: ESTIMATE,
+      help: "atp (default), atp-star, or ig: gradients integrated along the way between the two runs",
     },
-    n: { takes: "<n>", group: PROMPTS, help: "pairs of the task (default 10)" },
-    seed: {
+    "qk-fix": {
+      group: ESTIMATE,
+      negation: "only",
+      help: "atp-star without queries and keys behind the softmax",
+    },
+    "grad-drop": {
+      group: ESTIMATE,
+      negation: "only",
+      help: "atp-star without gradients with a block dropped",
+    },
+    over: {
+      takes: "<what>",
+      group: ESTIMATE,
+      help: "ig over inputs (default) or over activations, site by site",
+    },
+    steps: { takes: "<n>", group: ESTIMATE, help: "of ig (default 5)" },
+    rule: {
+      takes: "<name>",
+      group: ESTIMATE,
+      help: "where steps of ig lie: midpoint (default), paper (1/m … 1), code (0 … 1 − 1/m), from corrupt to clean",
+    },
+    metric: {
+      takes: "<name>",
+      group: MEASURE,
+      help: "logit_diff (default with a foil), logprob, prob, kl, kl_reverse, loss",
+    },
+    "verify-top": {
       takes: "<n>",
-      group: PROMPTS,
-      help: "of the task, draws, intervals and verification (default 0)",
+      group: MEASURE,
+      help: "cells with the largest estimates that are patched exactly (default 20)",
     },
-    bos,
+    samples: {
+      takes: "<n>",
+      group: MEASURE,
+      help: "random subsets of the others patched together, to bound what they hide (default 64; 0: none)",
+    },
+    confidence: { takes: "<p>", group: MEASURE, help: "of that bound (default 0.95)" },
+    "per-pair": { group: MEASURE, help: "every pair's own estimates too" },
+    ...machine,
+    ...outputs,
+  },
+  patch: {
+    ...pair,
     site: {
       takes: "<names>",
       group: CELLS,

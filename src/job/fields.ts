@@ -51,6 +51,15 @@ export function atLeast(least: number): z.ZodType<number> {
   );
 }
 
+/** A number from `least` on and below `most`. */
+export function between(least: number, most: number): z.ZodType<number> {
+  const error = `a number of at least ${least} and below ${most}`;
+  return z.preprocess(
+    (value) => (typeof value === "string" && value.trim() !== "" ? Number(value) : value),
+    z.number({ error }).min(least, { error }).lt(most, { error }),
+  );
+}
+
 /** One of some words. */
 export function choice<T extends string>(words: readonly [T, ...T[]]): z.ZodType<T> {
   return z.enum(words, { error: `one of ${words.join(", ")}` }) as unknown as z.ZodType<T>;

@@ -1,6 +1,7 @@
 /** @file The options of each command, as data: the same names on a command line and in an experiment file. */
 import type { Fault } from "../core/errors.ts";
 import type { Ablation } from "../method/ablation.ts";
+import type { StepRule } from "../method/attribution-gradients.ts";
 import type { DirectOn } from "../method/direct.ts";
 import type { Distribution } from "../method/noise.ts";
 import type { Severed } from "../method/tracing-cells.ts";
@@ -10,6 +11,7 @@ import { MAX_PAIRS } from "../model/pair-spec.ts";
 import { type TaskName, taskNames } from "../task/registry.ts";
 import {
   atLeast,
+  between,
   bytes,
   choice,
   type FieldsOf,
@@ -34,6 +36,9 @@ const MAX_DRAWS = 10_000;
 
 /** Layers of a window: more than any model has. */
 const MAX_WINDOW = 10_000;
+
+/** Finest way of integrated gradients: their error is far below that of float32 then. */
+const MAX_STEPS = 10_000;
 
 /** Where results go; without any of these, the terminal. */
 export interface OutputOptions {
@@ -154,6 +159,34 @@ export interface TraceOptions extends OutputOptions, MachineOptions, FactOptions
   readonly verify?: number;
 }
 
+/** Prompts come from where those of `patch` do. */
+type PairOptions = Pick<
+  PatchOptions,
+  "clean" | "corrupt" | "answer" | "foil" | "pairs" | "task" | "n" | "seed" | "bos"
+>;
+
+export interface AttributeOptions
+  extends OutputOptions,
+    MachineOptions,
+    PairOptions,
+    Pick<PatchOptions, "layer" | "pos" | "head" | "kv-head" | "neuron" | "dst" | "src"> {
+  readonly site?: readonly string[];
+  readonly by?: readonly string[];
+  readonly ungroup?: boolean;
+  readonly direction?: Direction;
+  readonly metric?: MetricName;
+  readonly method?: "atp" | "atp-star" | "ig";
+  readonly "qk-fix"?: boolean;
+  readonly "grad-drop"?: boolean;
+  readonly over?: "inputs" | "activations";
+  readonly steps?: number;
+  readonly rule?: StepRule;
+  readonly "verify-top"?: number;
+  readonly samples?: number;
+  readonly confidence?: number;
+  readonly "per-pair"?: boolean;
+}
+
 export interface RedundancyOptions extends OutputOptions, MachineOptions {
   /** File of running text. */
   readonly text?: string;
@@ -169,6 +202,7 @@ export interface RedundancyOptions extends OutputOptions, MachineOptions {
 
 /** The options of every command. */
 export interface OptionsOf {
+  readonly attribute: AttributeOptions;
   readonly redundancy: RedundancyOptions;
   readonly direct: DirectOptions;
   readonly trace: TraceOptions;
@@ -242,6 +276,42 @@ const patch: FieldsOf<PatchOptions> = {
   ...outputs,
 };
 
+const attribute: FieldsOf<AttributeOptions> = {
+  clean: text,
+  corrupt: text,
+  answer: texts,
+  foil: texts,
+  pairs: text,
+  task: choice(taskNames),
+  n: whole(1, MAX_PAIRS),
+  seed: whole(0, MAX_SEED),
+  bos: flag,
+  site: names,
+  by: names,
+  layer: indices,
+  pos: indices,
+  head: indices,
+  "kv-head": indices,
+  neuron: indices,
+  dst: indices,
+  src: indices,
+  ungroup: flag,
+  direction: choice(["denoise", "noise"]),
+  metric: choice(metricNames),
+  method: choice(["atp", "atp-star", "ig"]),
+  "qk-fix": flag,
+  "grad-drop": flag,
+  over: choice(["inputs", "activations"]),
+  steps: whole(1, MAX_STEPS),
+  rule: choice(["midpoint", "paper", "code"]),
+  "verify-top": whole(0),
+  samples: whole(0, MAX_DRAWS),
+  confidence: between(0.5, 1),
+  "per-pair": flag,
+  ...machine,
+  ...outputs,
+};
+
 const fact: FieldsOf<FactOptions> = {
   prompt: text,
   facts: text,
@@ -308,6 +378,7 @@ export const fields: { readonly [C in CommandName]: FieldsOf<OptionsOf[C]> } = {
   info,
   run,
   patch,
+  attribute,
   direct,
   trace,
   redundancy,
@@ -339,6 +410,17 @@ const together: { readonly [C in CommandName]: (options: OptionsOf[C]) => readon
     onlyFor("mean", ["mean"]);
     onlyFor("draws", ["resample"]);
     onlyFor("reference", ["mean", "resample"]);
+    return faults;
+  },
+  attribute(options) {
+    const { method = "atp" } = options;
+    const faults = [...promptFaults(options), ...showFaults(options)];
+    const onlyFor = (option: keyof AttributeOptions & string, wanted: string): void => {
+      if (options[option] === undefined || wanted === method) return;
+      faults.push({ option, found: `--method ${method}`, wanted: `--method ${wanted} with it` });
+    };
+    for (const option of ["qk-fix", "grad-drop"] as const) onlyFor(option, "atp-star");
+    for (const option of ["over", "steps", "rule"] as const) onlyFor(option, "ig");
     return faults;
   },
   direct(options) {

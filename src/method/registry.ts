@@ -23,6 +23,12 @@ export const methods: readonly Method[] = [
     source: "Vig et al. 2020; Meng et al. 2022; Zhang & Nanda 2024",
   },
   {
+    name: "attribution-patching",
+    command: "attribute",
+    summary: "attribution patching: every effect estimated from gradients, the largest checked exactly",
+    source: "Nanda 2023; Kramár et al. 2024 (AtP*); Sundararajan et al. 2017 (integrated gradients)",
+  },
+  {
     name: "causal-tracing",
     command: "trace",
     summary: "causal tracing: which state, restored after noise on the subject, brings a fact back",

@@ -1,0 +1,50 @@
+/** @file The job of the command `attribute`: from options to attribution patching. */
+import type { AttributionOptions, Estimator } from "../method/attribution.ts";
+import { attribution } from "../method/attribution.ts";
+import type { Model } from "../model/model.ts";
+import type { Dataset } from "../result/result.ts";
+import { tasks } from "../task/registry.ts";
+import type { JobContext } from "./input.ts";
+import type { AttributeOptions } from "./options.ts";
+import { pairsOf } from "./prompts.ts";
+import { withWarnings } from "./warnings.ts";
+
+/** Estimates as the options say. @throws InputError with the faults of prompts, sites and dims. */
+export async function attributeJob(
+  model: Model,
+  options: AttributeOptions,
+  context: JobContext,
+): Promise<Dataset> {
+  const { layer, pos, head, "kv-head": kvHead, neuron, dst, src } = options;
+  const chosen = Object.entries({ layer, pos, head, kv_head: kvHead, neuron, dst, src });
+  const method: AttributionOptions = {
+    estimator: estimatorOf(options),
+    sites: options.site,
+    by: options.by,
+    choose: Object.fromEntries(chosen.filter(([, labels]) => labels !== undefined)),
+    ungroup: options.ungroup,
+    direction: options.direction,
+    metric: options.metric ?? (options.task && tasks[options.task].defaultMetric),
+    perPair: options["per-pair"],
+    verifyTop: options["verify-top"],
+    samples: options.samples,
+    confidence: options.confidence,
+    seed: options.seed,
+    onProgress: context.onProgress,
+    signal: context.signal,
+  };
+  const { pairs, warnings } = await pairsOf(options, model.tokenizer, context);
+  const result = await attribution(model, pairs, method);
+  return withWarnings(result, warnings, { bos: options.bos ?? model.tokenizer.addsBos });
+}
+
+function estimatorOf(options: AttributeOptions): Estimator {
+  switch (options.method) {
+    case "atp-star":
+      return { kind: "atp-star", qkFix: options["qk-fix"], gradDrop: options["grad-drop"] };
+    case "ig":
+      return { kind: "ig", over: options.over, steps: options.steps, rule: options.rule };
+    default:
+      return { kind: "atp" };
+  }
+}
