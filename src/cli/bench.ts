@@ -12,7 +12,7 @@ import type { PairSpec } from "../model/pair-spec.ts";
 import { VERSION } from "../version.ts";
 import { type Growth, growth, growthFigure } from "./bench/growth.ts";
 import { compare, finish, plainRival, type Rival, type Row, type RowResult, start } from "./bench/measure.ts";
-import { PEER_NAMES, PEERS, type PeerName, startPeer } from "./bench/peer.ts";
+import { PEER_NAMES, PEERS, startPeer } from "./bench/peer.ts";
 import { inProcess, type ProbeTask, probe } from "./bench/probe.ts";
 import { environment } from "./bench/python.ts";
 import { agrees, type BenchResult, type MemoryResult, markdown, text } from "./bench/report.ts";
@@ -33,16 +33,16 @@ const BUDGET_BYTES = 300e6;
 const MATMUL_SECONDS = 3;
 
 /** Peers of the rows of patching, and that of the row of causal tracing. */
-const RIVALS = [...PEER_NAMES, "rome"] as const;
-type Rival = (typeof RIVALS)[number];
+const CHOICES = [...PEER_NAMES, "rome"] as const;
+type Choice = (typeof CHOICES)[number];
 
 const schema = z.strictObject({
   rows: z.enum(["headline", "short", "all"]),
-  peers: z.string().transform((list, context): readonly Rival[] => {
-    const names = list === "all" ? RIVALS : list === "none" ? [] : list.split(",");
-    const unknown = names.filter((name) => !(RIVALS as readonly string[]).includes(name));
-    if (unknown.length > 0) context.addIssue(`${unknown.join()}: not among all, none, ${RIVALS.join(", ")}`);
-    return names as readonly Rival[];
+  peers: z.string().transform((list, context): readonly Choice[] => {
+    const names = list === "all" ? CHOICES : list === "none" ? [] : list.split(",");
+    const unknown = names.filter((name) => !(CHOICES as readonly string[]).includes(name));
+    if (unknown.length > 0) context.addIssue(`${unknown.join()}: not among all, none, ${CHOICES.join(", ")}`);
+    return names as readonly Choice[];
   }),
   repeats: z.coerce.number().int().min(1).max(100),
   sample: z.coerce.number().int().min(1),
@@ -75,7 +75,7 @@ export function addBench(program: Command, io: Io): void {
       "headline (every cell by every peer), short (the same rows by samples of cells) or all",
       "headline",
     )
-    .option("--peers <list>", `all, none, or some of ${RIVALS.join(",")}`, "all")
+    .option("--peers <list>", `all, none, or some of ${CHOICES.join(",")}`, "all")
     .option("--repeats <n>", "measurements of each, taking turns", "3")
     .option("--sample <n>", "cells that a peer runs of a row too long for it", "30")
     .option("--threads <n>", "threads of every program under measurement", "2")
