@@ -9,6 +9,8 @@ export type { Result } from "./library.node.ts";
 export {
   activationPatching,
   attribution,
+  attributionPathologies,
+  attributionRecall,
   causalTracing,
   direct,
   layerRedundancy,
@@ -18,6 +20,7 @@ export {
 export type { Ablation } from "./method/ablation.ts";
 export type { PatchingOptions } from "./method/activation-patching.ts";
 export type { AttributionOptions, Estimator } from "./method/attribution.ts";
+export type { RecallOptions } from "./method/attribution-recall.ts";
 export type { TracingOptions } from "./method/causal-tracing.ts";
 export type { DirectOptions } from "./method/direct.ts";
 export type { RedundancyOptions } from "./method/layer-redundancy.ts";

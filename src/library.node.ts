@@ -3,6 +3,8 @@
 import type { PatchingOptions } from "./method/activation-patching.ts";
 import * as method from "./method/activation-patching.ts";
 import * as attributed from "./method/attribution.ts";
+import * as pathological from "./method/attribution-pathologies.ts";
+import * as recalled from "./method/attribution-recall.ts";
 import * as tracing from "./method/causal-tracing.ts";
 import * as shares from "./method/direct.ts";
 import * as redundancy from "./method/layer-redundancy.ts";
@@ -64,6 +66,32 @@ export async function attribution(
   options: attributed.AttributionOptions = {},
 ): Promise<Result> {
   return result(await attributed.attribution(model, "clean" in pairs ? [pairs] : pairs, options));
+}
+
+/**
+ * Cells on which first-order estimates go wrong, by name, each with its exact effect.
+ * See {@link pathological.attributionPathologies} for the variables of the result.
+ */
+export async function attributionPathologies(
+  model: Model,
+  pairs: Pair | readonly Pair[],
+  options: attributed.AttributionOptions = {},
+): Promise<Result> {
+  return result(
+    await pathological.attributionPathologies(model, "clean" in pairs ? [pairs] : pairs, options),
+  );
+}
+
+/**
+ * What finding the largest effects costs by each way of estimating them, against all effects computed exactly.
+ * See {@link recalled.attributionRecall} for the variables of the result.
+ */
+export async function attributionRecall(
+  model: Model,
+  pairs: Pair | readonly Pair[],
+  options: recalled.RecallOptions = {},
+): Promise<Result> {
+  return result(await recalled.attributionRecall(model, "clean" in pairs ? [pairs] : pairs, options));
 }
 
 /** Facts as a user gives them, or a list of them. */

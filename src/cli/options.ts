@@ -201,6 +201,14 @@ const flags: { readonly [C in CommandName]: Flags<OptionsOf[C]> } = {
     },
     confidence: { takes: "<p>", group: MEASURE, help: "of that bound (default 0.95)" },
     "per-pair": { group: MEASURE, help: "every pair's own estimates too" },
+    pathologies: {
+      group: MEASURE,
+      help: "instead: cells that saturation, flat gradients or cancellation hide, each with its exact effect",
+    },
+    recall: {
+      group: MEASURE,
+      help: "instead: all cells exactly, and what each method costs to find the largest (--verify-top of them)",
+    },
     ...machine,
     ...outputs,
   },

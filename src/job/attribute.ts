@@ -1,6 +1,8 @@
 /** @file The job of the command `attribute`: from options to attribution patching. */
 import type { AttributionOptions, Estimator } from "../method/attribution.ts";
 import { attribution } from "../method/attribution.ts";
+import { attributionPathologies } from "../method/attribution-pathologies.ts";
+import { attributionRecall } from "../method/attribution-recall.ts";
 import type { Model } from "../model/model.ts";
 import type { Dataset } from "../result/result.ts";
 import { tasks } from "../task/registry.ts";
@@ -34,7 +36,11 @@ export async function attributeJob(
     signal: context.signal,
   };
   const { pairs, warnings } = await pairsOf(options, model.tokenizer, context);
-  const result = await attribution(model, pairs, method);
+  const result = await (options.recall
+    ? attributionRecall(model, pairs, { ...method, top: options["verify-top"] })
+    : options.pathologies
+      ? attributionPathologies(model, pairs, method)
+      : attribution(model, pairs, method));
   return withWarnings(result, warnings, { bos: options.bos ?? model.tokenizer.addsBos });
 }
 

@@ -184,6 +184,8 @@ export interface AttributeOptions
   readonly "verify-top"?: number;
   readonly samples?: number;
   readonly confidence?: number;
+  readonly pathologies?: boolean;
+  readonly recall?: boolean;
   readonly "per-pair"?: boolean;
 }
 
@@ -307,6 +309,8 @@ const attribute: FieldsOf<AttributeOptions> = {
   "verify-top": whole(0),
   samples: whole(0, MAX_DRAWS),
   confidence: between(0.5, 1),
+  pathologies: flag,
+  recall: flag,
   "per-pair": flag,
   ...machine,
   ...outputs,
@@ -421,6 +425,21 @@ const together: { readonly [C in CommandName]: (options: OptionsOf[C]) => readon
     };
     for (const option of ["qk-fix", "grad-drop"] as const) onlyFor(option, "atp-star");
     for (const option of ["over", "steps", "rule"] as const) onlyFor(option, "ig");
+    for (const option of ["recall", "pathologies"] as const) {
+      if (!options[option]) continue;
+      const others = (["method", "samples", "confidence", "per-pair"] as const).filter(
+        (other) => options[other] !== undefined,
+      );
+      if (option === "recall" && options.pathologies)
+        faults.push({ option, found: "--pathologies", wanted: "one of the two" });
+      for (const other of others) {
+        faults.push({
+          option: other,
+          found: `--${option}`,
+          wanted: `one of the two: --${option} has every method`,
+        });
+      }
+    }
     return faults;
   },
   direct(options) {

@@ -1,6 +1,7 @@
 /** @file A result as a Vega-Lite specification: its panels, heading and notes. */
 import type { Dataset } from "../result/result.ts";
 import { baselinesLine, question } from "../result/words.ts";
+import { type AttributionViews, attributionViews } from "./attribution.ts";
 import { wrap } from "./labels.ts";
 import { axisText, layPanels, type Panel, type PanelOptions, type Panels } from "./panels.ts";
 import { isTrace, tracingViews } from "./tracing.ts";
@@ -26,6 +27,8 @@ interface Layout {
 /** The figure of a result. */
 export function plot(dataset: Dataset, options: PlotOptions = {}): Spec {
   if (isTrace(dataset)) return tracingFigure(dataset, options);
+  const own = attributionViews(dataset);
+  if (own !== undefined) return ownFigure(dataset, { ...own, title: options.title });
   const laid = layPanels(dataset, options);
   const { panels, limit } = laid;
   const layout = arrange(panels);
@@ -53,6 +56,25 @@ export function plot(dataset: Dataset, options: PlotOptions = {}): Spec {
     padding: 12,
     ...(heading === "" ? {} : { title: { text: lines(heading), subtitle: subtitle.flatMap(lines) } }),
     ...(isSingle ? views[0] : body),
+    config,
+  };
+}
+
+/** A figure with views of its own under the usual heading. */
+function ownFigure(
+  dataset: Dataset,
+  { view, notes, title }: AttributionViews & { readonly title: string | undefined },
+): Spec {
+  const heading = title ?? question(dataset);
+  const lines = (text: string) => wrap(text, PAGE_WIDTH / 2 / CHARACTER_WIDTH);
+  const subtitle = [baselinesLine(dataset), ...notes].filter((line) => line !== "");
+  return {
+    $schema: "https://vega.github.io/schema/vega-lite/v6.json",
+    description: question(dataset),
+    background: "white",
+    padding: 12,
+    ...(heading === "" ? {} : { title: { text: lines(heading), subtitle: subtitle.flatMap(lines) } }),
+    ...view,
     config,
   };
 }

@@ -1,0 +1,250 @@
+/**
+ * @file What finding the true top cells costs: each estimator's order held against the exact effects of all cells.
+ *
+ * Cost of verified recall as in Kramár et al. 2024 (AtP*), section 4: passes of the estimator, and exact patches in
+ * its order until the true top k are all among them.
+ */
+
+import { milliseconds } from "../core/clock.ts";
+import { metrics } from "../metric/metric.ts";
+import type { Model } from "../model/model.ts";
+import type { Pair } from "../model/pair.ts";
+import type { Resamples } from "../numeric/statistics.ts";
+import { drawResamples, mean, quantile } from "../numeric/statistics.ts";
+import type { Dataset, Json, Variable } from "../result/result.ts";
+import { dataset } from "../result/result.ts";
+import type { AttributionOptions, AttributionSetup, Estimator } from "./attribution.ts";
+import { estimate, prepareAttribution } from "./attribution.ts";
+import type { CellPlace } from "./attribution-exact.ts";
+import { exactEffects } from "./attribution-exact.ts";
+import { provenance } from "./provenance.ts";
+
+export type RecallOptions = Omit<AttributionOptions, "estimator" | "verifyTop" | "samples" | "confidence"> & {
+  /** How many of the truly largest cells are looked for, and the budget of exact patches for `recall`. Default 20. */
+  readonly top?: number | undefined;
+};
+
+const DEFAULT_TOP = 20;
+const RESAMPLES = 1000;
+
+const ESTIMATORS: readonly { readonly name: string; readonly estimator: Estimator }[] = [
+  { name: "AtP", estimator: { kind: "atp" } },
+  { name: "AtP+QK", estimator: { kind: "atp-star", gradDrop: false } },
+  { name: "AtP+GradDrop", estimator: { kind: "atp-star", qkFix: false } },
+  { name: "AtP*", estimator: { kind: "atp-star" } },
+  { name: "IG", estimator: { kind: "ig" } },
+];
+const BASELINES = ["random", "exhaustive", "oracle"] as const;
+
+/** [pair, cell] sizes of all grids' cells, side by side. */
+interface Sizes {
+  readonly cells: number;
+  readonly values: Float64Array;
+}
+
+/**
+ * Computes all cells exactly and by every estimator.
+ *
+ * @returns a dataset with `cost` [estimator, top], passes a pair until the true top k are verified (a backward pass
+ * counts as two forwards); `recall` [estimator], the share of the true top cells among as many of the largest
+ * estimates, with its bootstrap interval over pairs; `recall_gain`, its difference from AtP's, with its interval; and
+ * `overhead`, cost over that of an oracle, averaged geometrically with weight 1/k.
+ */
+export async function attributionRecall(
+  model: Model,
+  pairs: readonly Pair[],
+  options: RecallOptions = {},
+): Promise<Dataset> {
+  const started = milliseconds();
+  const { seed = 0 } = options;
+  const setup = await prepareAttribution(model, pairs, options);
+  const places = setup.cells.flatMap(({ grid: { size } }, grid) =>
+    Array.from({ length: size }, (_, cell): CellPlace => ({ grid, cell })),
+  );
+  const top = Math.min(options.top ?? DEFAULT_TOP, places.length);
+  const exact: Sizes = {
+    cells: places.length,
+    values: (await exactEffects(model, setup.exact, { ...options, cells: setup.cells, places })).map(
+      Math.abs,
+    ),
+  };
+  const drawn = pairs.length > 1 ? drawResamples(pairs.length, { seed, resamples: RESAMPLES }) : undefined;
+  const truth = order(meanSizes(exact));
+  const costs: number[][] = [];
+  const recalls: Recall[] = [];
+  const passes: number[] = [];
+  const baselines: { clean: number; corrupt: number } = { clean: Number.NaN, corrupt: Number.NaN };
+  for (const { estimator } of ESTIMATORS) {
+    const found = await estimate(model, setup, { ...options, estimator, onProgress: undefined });
+    const [clean, corrupt] =
+      setup.direction === "denoise" ? [found.source, found.base] : [found.base, found.source];
+    Object.assign(baselines, { clean: mean(clean), corrupt: mean(corrupt) });
+    const scores = sideBySide(setup, found.score, places.length);
+    const spent = (found.passes.forwards + 2 * found.passes.backwards) / pairs.length;
+    passes.push(spent);
+    costs.push(verifiedCosts(order(meanSizes(scores)), truth, top).map((patches) => patches + spent));
+    recalls.push(recallOf(scores, exact, { top, drawn }));
+  }
+  const ks = Array.from({ length: top }, (_, k) => k + 1);
+  const count = places.length;
+  // The largest of k places drawn without order from N is k(N + 1)/(k + 1) on average.
+  costs.push(ks.map((k) => (k * (count + 1)) / (k + 1)));
+  costs.push(ks.map(() => count));
+  costs.push(ks);
+  const names = [...ESTIMATORS.map(({ name }) => name), ...BASELINES];
+  const first = recalls[0];
+  const missing = BASELINES.map(() => Number.NaN);
+  const over = (data: readonly number[], attrs: Record<string, Json>): Variable => ({
+    dims: ["estimator"],
+    data: Float64Array.from([...data, ...missing.slice(0, names.length - data.length)]),
+    attrs: { detail: true, ...attrs },
+  });
+  const interval = (values: (recall: Recall) => readonly number[], probability: number): number[] =>
+    recalls.map((recall) => quantile(Float64Array.from(values(recall)).sort(), probability));
+  const gains = (recall: Recall): number[] =>
+    recall.resampled.map((value, i) => value - (first?.resampled[i] ?? 0));
+  return dataset({
+    attrs: {
+      method: "attribution-recall",
+      question: `How many exact patches does each estimator need for the true top ${top} of ${count} cells?`,
+      metric: setup.metric,
+      unit: metrics[setup.metric].unit,
+      direction: setup.direction,
+      baseline_clean: baselines.clean,
+      baseline_corrupt: baselines.corrupt,
+      cells: count * pairs.length,
+      top,
+      passes: Object.fromEntries(ESTIMATORS.map(({ name }, i) => [name, passes[i] ?? 0])),
+      interval: 0.95,
+      options: {
+        sites: setup.cells.map(({ site }) => site),
+        by: [...(setup.cells[0]?.grid.dims ?? [])],
+        seed,
+      },
+      ...(await provenance(model, pairs)),
+      seconds: (milliseconds() - started) / 1000,
+    },
+    dims: { estimator: names.length, top },
+    coords: {
+      estimator: { dims: ["estimator"], data: names, attrs: {} },
+      top: { dims: ["top"], data: ks, attrs: {} },
+    },
+    dataVars: {
+      cost: {
+        dims: ["estimator", "top"],
+        data: Float64Array.from(costs.flat()),
+        attrs: {
+          unit: "forward passes a pair",
+          quantity: "cost",
+          long_name: "passes until the true top k are verified",
+        },
+      },
+      recall: over(
+        recalls.map(({ value }) => value),
+        { unit: "1", long_name: `share of the true top ${top} among the ${top} largest estimates` },
+      ),
+      recall_ci_low: over(
+        interval(({ resampled }) => resampled, 0.025),
+        { unit: "1" },
+      ),
+      recall_ci_high: over(
+        interval(({ resampled }) => resampled, 0.975),
+        { unit: "1" },
+      ),
+      recall_gain: over(
+        recalls.map(({ value }) => value - (first?.value ?? 0)),
+        { unit: "1", long_name: "recall minus that of AtP" },
+      ),
+      recall_gain_ci_low: over(interval(gains, 0.025), { unit: "1" }),
+      recall_gain_ci_high: over(interval(gains, 0.975), { unit: "1" }),
+      overhead: over(costs.map(overhead), {
+        unit: "1",
+        long_name: "cost over an oracle's, geometric mean with weights 1/k",
+      }),
+    },
+  });
+}
+
+function sideBySide(
+  { cells, pairs }: AttributionSetup,
+  grids: readonly Float64Array[],
+  count: number,
+): Sizes {
+  const values = new Float64Array(count * pairs.length);
+  let start = 0;
+  for (const [
+    grid,
+    {
+      grid: { size },
+    },
+  ] of cells.entries()) {
+    for (const pair of pairs.keys()) {
+      values.set(grids[grid]?.subarray(pair * size, (pair + 1) * size) ?? [], pair * count + start);
+    }
+    start += size;
+  }
+  return { cells: count, values };
+}
+
+/** Means over the pairs listed; over all of them where none are. */
+function meanSizes({ cells, values }: Sizes, pairs?: ArrayLike<number>): Float64Array {
+  const chosen = pairs ?? Array.from({ length: values.length / cells }, (_, pair) => pair);
+  const sums = new Float64Array(cells);
+  for (let i = 0; i < chosen.length; i++) {
+    for (let cell = 0; cell < cells; cell++)
+      sums[cell] = (sums[cell] ?? 0) + (values[(chosen[i] ?? 0) * cells + cell] ?? 0);
+  }
+  return sums;
+}
+
+/** Cells, the largest first. */
+function order(sizes: Float64Array): number[] {
+  return [...sizes.keys()].sort((a, b) => (sizes[b] ?? 0) - (sizes[a] ?? 0));
+}
+
+/** For k = 1 … top: patches in the order given until the first k of the truth are all done. */
+export function verifiedCosts(found: readonly number[], truth: readonly number[], top: number): number[] {
+  const rank = new Map(found.map((cell, index) => [cell, index + 1]));
+  let worst = 0;
+  return truth.slice(0, top).map((cell) => {
+    worst = Math.max(worst, rank.get(cell) ?? Number.POSITIVE_INFINITY);
+    return worst;
+  });
+}
+
+interface Recall {
+  readonly value: number;
+  readonly resampled: readonly number[];
+}
+
+function recallOf(
+  scores: Sizes,
+  exact: Sizes,
+  { top, drawn }: { readonly top: number; readonly drawn: Resamples | undefined },
+): Recall {
+  const share = (pairs?: ArrayLike<number>): number => {
+    const truth = new Set(order(meanSizes(exact, pairs)).slice(0, top));
+    return (
+      order(meanSizes(scores, pairs))
+        .slice(0, top)
+        .filter((cell) => truth.has(cell)).length / top
+    );
+  };
+  const resampled: number[] = [];
+  if (drawn !== undefined) {
+    for (let at = 0; at < drawn.indices.length; at += drawn.count) {
+      resampled.push(share(drawn.indices.subarray(at, at + drawn.count)));
+    }
+  }
+  return { value: share(), resampled };
+}
+
+/** exp Σ (1/k) log(cost/k) / Σ 1/k. */
+function overhead(costs: readonly number[]): number {
+  let [sum, weights] = [0, 0];
+  for (const [index, cost] of costs.entries()) {
+    sum += Math.log(cost / (index + 1)) / (index + 1);
+    weights += 1 / (index + 1);
+  }
+  return Math.exp(sum / weights);
+}

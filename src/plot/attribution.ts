@@ -1,0 +1,162 @@
+/** @file Figures of how far estimates can be trusted: estimate against exact effect, cost of verified recall. */
+import type { Dataset, Json } from "../result/result.ts";
+import { formatNumber, metricWord, unitOf } from "../result/words.ts";
+import type { Spec } from "./views.ts";
+
+/** A figure's views, and what is written above them. */
+export interface AttributionViews {
+  readonly view: Spec;
+  readonly notes: readonly string[];
+}
+
+// Okabe & Ito's colours, told apart also by the colour-blind; each with a shape or dash of its own.
+const GREY = "#999999";
+const COLOURS = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00"];
+
+/** The figure of a result about estimates; undefined for any other. */
+export function attributionViews(dataset: Dataset): AttributionViews | undefined {
+  switch (dataset.attrs.method) {
+    case "attribution-pathologies":
+      return scatter(dataset);
+    case "attribution-recall":
+      return costs(dataset);
+    default:
+      return undefined;
+  }
+}
+
+const numbers = (dataset: Dataset, name: string): number[] =>
+  Array.from(dataset.dataVars[name]?.data ?? [], Number);
+const texts = (dataset: Dataset, name: string): string[] =>
+  Array.from(dataset.coords[name]?.data ?? [], String);
+
+function scatter(dataset: Dataset): AttributionViews {
+  const [estimate, exact] = [numbers(dataset, "estimate"), numbers(dataset, "estimate_exact")];
+  const [nodes, kinds] = [texts(dataset, "node"), texts(dataset, "pathology")];
+  const rows = nodes.map(
+    (node, i): Json => ({
+      node,
+      kind: kinds[i] === "none" ? "no flag" : (kinds[i] ?? ""),
+      estimate: estimate[i] ?? null,
+      exact: exact[i] ?? null,
+      ...(kinds[i] === "none" || (nodes.length > 12 && i >= 6) ? {} : { label: node }),
+    }),
+  );
+  const all = [...estimate, ...exact];
+  const [low, high] = [Math.min(0, ...all), Math.max(0, ...all)];
+  const kindsShown = ["no flag", "saturation", "zero gradient", "cancellation"];
+  const axis = (title: string): Json => ({ title, grid: true, gridColor: "#eee", tickCount: 6 });
+  const unit = unitOf(dataset);
+  const of = `effect on ${metricWord(dataset)}${unit === "" ? "" : ` (${unit})`}`;
+  const scale = { domain: [low, high], nice: true };
+  const x = { field: "estimate", type: "quantitative", scale, axis: axis(`estimated ${of}`) };
+  const y = { field: "exact", type: "quantitative", scale, axis: axis(`exact ${of}`) };
+  const { thresholds } = dataset.attrs as { readonly thresholds?: { readonly floor?: number } };
+  return {
+    notes: [
+      "Flagged: the estimate hides an effect. Beside them the largest without a flag.",
+      `Effects below ${formatNumber(thresholds?.floor ?? 0)} are not looked at.`,
+    ],
+    view: {
+      width: 420,
+      height: 420,
+      layer: [
+        {
+          data: { values: [{ at: low }, { at: high }] },
+          mark: { type: "line", color: "#777", strokeDash: [4, 4], aria: false },
+          encoding: { x: { field: "at", type: "quantitative" }, y: { field: "at", type: "quantitative" } },
+        },
+        {
+          data: { values: rows },
+          mark: { type: "point", filled: true, size: 55, opacity: 0.85, aria: false },
+          encoding: {
+            x,
+            y,
+            color: {
+              field: "kind",
+              type: "nominal",
+              scale: { domain: kindsShown, range: [GREY, ...COLOURS.slice(0, 3)] },
+              legend: { title: "pathology", orient: "right" },
+            },
+            shape: {
+              field: "kind",
+              type: "nominal",
+              scale: { domain: kindsShown, range: ["circle", "triangle-up", "square", "diamond"] },
+              legend: { title: "pathology", orient: "right" },
+            },
+            tooltip: ["node", "kind", "estimate", "exact"].map((field) => ({ field })),
+          },
+        },
+        {
+          data: { values: rows },
+          transform: [{ filter: "isValid(datum.label)" }],
+          mark: { type: "text", align: "left", dx: 7, fontSize: 10, color: "#333", aria: false },
+          encoding: { x, y, text: { field: "label" } },
+        },
+      ],
+    },
+  };
+}
+
+function costs(dataset: Dataset): AttributionViews {
+  const names = texts(dataset, "estimator");
+  const tops = texts(dataset, "top").map(Number);
+  const data = numbers(dataset, "cost");
+  const rows = names.flatMap((estimator, i) =>
+    tops.map((top, k): Json => ({ estimator, top, cost: data[i * tops.length + k] ?? null })),
+  );
+  const colours = names.map((_, i) => COLOURS[i] ?? GREY);
+  const dashes = names.map(
+    (_, i) => [[], [6, 2], [2, 2], [8, 2, 2, 2], [4, 4], [1, 3], [10, 4], [3, 6]][i] ?? [],
+  );
+  const recall = numbers(dataset, "recall");
+  const [low, high] = [numbers(dataset, "recall_ci_low"), numbers(dataset, "recall_ci_high")];
+  const named = names.flatMap((name, i) => {
+    const value = recall[i] ?? Number.NaN;
+    if (Number.isNaN(value)) return [];
+    const spread = Number.isNaN(low[i] ?? Number.NaN)
+      ? ""
+      : ` (${formatNumber(low[i] ?? 0)} to ${formatNumber(high[i] ?? 0)})`;
+    return [`${name} ${formatNumber(value)}${spread}`];
+  });
+  return {
+    notes: [
+      `Share of the true top ${tops.length} among as many of the largest estimates, with 95 % intervals over pairs: ${named.join(", ")}.`,
+      "A backward pass counts as two forward passes.",
+    ],
+    view: {
+      data: { values: rows },
+      width: 480,
+      height: 360,
+      mark: { type: "line", strokeWidth: 2, aria: false },
+      encoding: {
+        x: {
+          field: "top",
+          type: "quantitative",
+          axis: { title: "largest effects found (k)", tickMinStep: 1 },
+        },
+        y: {
+          field: "cost",
+          type: "quantitative",
+          scale: { type: "log" },
+          axis: { title: "forward passes a pair until all k are verified", grid: true, gridColor: "#eee" },
+        },
+        color: {
+          field: "estimator",
+          type: "nominal",
+          sort: null,
+          scale: { domain: names, range: colours },
+          legend: { title: "in the order of" },
+        },
+        strokeDash: {
+          field: "estimator",
+          type: "nominal",
+          sort: null,
+          scale: { domain: names, range: dashes },
+          legend: { title: "in the order of", symbolSize: 300 },
+        },
+        tooltip: ["estimator", "top", "cost"].map((field) => ({ field })),
+      },
+    },
+  };
+}
