@@ -85,28 +85,30 @@ export function join(
   for (const variant of pending) {
     const { run } = variant;
     let { edits } = variant;
-    let positions: Int32Array = new Int32Array(0);
-    while (known(edits[0]) && positions.length === 0) {
-      positions = changedBy([narrow(layer, edits[0], { companions, run })], layerOf(layer, companions, run));
-      if (positions.length === 0) edits = edits.slice(1);
+    let effective: Edit | undefined;
+    while (known(edits[0]) && effective === undefined) {
+      const first = narrow(layer, edits[0], { companions, run });
+      edits = edits.slice(1);
+      if (changedBy([first], layerOf(layer, companions, run)).length > 0) effective = first;
     }
-    if (positions.length === 0) waiting.push({ ...variant, edits });
-    else branches.push(branchOff(layer, { ...variant, edits }, companions));
+    if (effective === undefined) waiting.push({ ...variant, edits });
+    else branches.push(branchOff(layer, { ...variant, edits: [effective, ...edits] }, companions));
   }
   return { pending: waiting, branches };
 }
 
+/** A variant whose first edit is one that changes something, where it does. */
 function branchOff(layer: Layer, variant: Pending, companions: Companions): Branch {
   const { run, edits } = variant;
   const here = edits.filter((edit) => edit.layer === layer.index);
-  const narrowed = here.map((edit) =>
+  const [first, ...more] = here as [Edit, ...Edit[]];
+  const narrowed = more.map((edit) =>
     companions.values.has(edit.site) ? narrow(layer, edit, { companions, run }) : edit,
   );
   const options = layerOf(layer, companions, run);
   const { length } = options;
-  const positions = changedBy(narrowed, options);
+  const positions = changedBy([first, ...narrowed], options);
   const state = new Map<SiteName, FloatArray>();
-  const [first] = here as [Edit];
   for (const site of startSites(layer, first.site)) {
     state.set(site, valueAt(layer, { companions, run, site, positions }));
   }
