@@ -150,7 +150,8 @@ function faultsOf(
   return faults;
 }
 
-function answerFaults(prompts: readonly Prompted[]): Fault[] {
+/** Answers and foils of several tokens. */
+export function answerFaults(prompts: readonly Prompted[]): Fault[] {
   return prompts.flatMap(({ where, answers, foils }) =>
     [...answers, ...foils]
       .filter(({ ids }) => ids.length > 1)
@@ -162,14 +163,15 @@ function answerFaults(prompts: readonly Prompted[]): Fault[] {
   );
 }
 
-async function capFaults(model: Model): Promise<Fault[]> {
+/** A soft cap on logits, where centred ones are asked for. */
+export async function capFaults(model: Model): Promise<Fault[]> {
   if (!(await hasSoftcap(model))) return [];
   const found = "a model whose logits pass through a soft cap";
   return [{ where: "--centred", found, wanted: "one whose logits are linear", fix: "Give a foil instead." }];
 }
 
 /** The mean logit of the answers less that of the foils. */
-function termsOf({ answers, foils }: Prompted): LogitSum["terms"] {
+export function termsOf({ answers, foils }: Prompted): LogitSum["terms"] {
   const of = (options: readonly Tokens[], sign: number) =>
     options.map(({ ids }) => ({ id: ids[0] ?? 0, weight: sign / options.length }));
   return [...of(answers, 1), ...of(foils, -1)];

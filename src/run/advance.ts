@@ -10,8 +10,10 @@ import type { BatchEdit, Layer, Past } from "./block.ts";
 import { runBlock } from "./block.ts";
 import type { Branch, Companions } from "./branch.ts";
 import { changedBy, runValue, valueAt } from "./branch.ts";
+import { capturedSites, handOut } from "./capture.ts";
 import type { Edit } from "./edit.ts";
 import type { SiteName } from "./site.ts";
+import type { SweepCapture } from "./variant.ts";
 
 export interface BatchOptions {
   /** Tokens that go through a block together. */
@@ -61,7 +63,7 @@ function sorted(branches: readonly Branch[]): Branch[] {
 export async function advanceAll(
   layer: Layer,
   batches: readonly (readonly Branch[])[],
-  companions: Companions,
+  { companions, capture }: { readonly companions: Companions; readonly capture: SweepCapture | undefined },
 ): Promise<Branch[]> {
   const after: Branch[] = [];
   for (const branches of batches) {
@@ -71,8 +73,9 @@ export async function advanceAll(
       known: stack(branches, layer.model.backend.allocate),
       past: pastOf(layer, branches, companions),
       edits: editsAt(layer, { branches, batch, companions }),
-      want: ["resid_post"],
+      want: [...new Set<SiteName>(["resid_post", ...capturedSites(layer, branches, capture)])],
     });
+    handOut(layer, { branches, batch }, { capture, found });
     after.push(...advanced(layer, branches, { companions, residual: found.get("resid_post") as FloatArray }));
   }
   return after;

@@ -7,12 +7,15 @@ import { batchOf, groupKey, rowsOf } from "./batch.ts";
 import type { Layer, Past, SiteValue } from "./block.ts";
 import { needsAttention, runBlock } from "./block.ts";
 import type { Branch, Companions } from "./branch.ts";
+import { capturedSites, handOut } from "./capture.ts";
 import type { Edit } from "./edit.ts";
 import type { SiteName } from "./site.ts";
+import type { SweepCapture } from "./variant.ts";
 
 /** Every run of the sweep, with the positions at which it and its variants are read. */
 export interface ReadPositions {
   readonly runs: readonly { readonly read: readonly { readonly position: number }[] }[];
+  readonly capture?: SweepCapture | undefined;
 }
 
 /** Takes batches of branches through the last layer; a branch is left with the positions that are read. */
@@ -33,7 +36,7 @@ const KEY_SIDE: ReadonlySet<SiteName> = new Set(["resid_pre", "k_in", "v_in", "k
 async function finish(
   layer: Layer,
   branches: readonly Branch[],
-  { runs, companions }: ReadPositions & { readonly companions: Companions },
+  { runs, companions, capture }: ReadPositions & { readonly companions: Companions },
 ): Promise<Branch[]> {
   const { architecture, backend } = layer.model;
   const batch = batchOf(branches);
@@ -85,8 +88,9 @@ async function finish(
       companions,
       only: ({ site }) => own === undefined || !KEY_SIDE.has(site),
     }),
-    want: ["resid_post"],
+    want: [...new Set<SiteName>(["resid_post", ...capturedSites(layer, rows, capture)])],
   });
+  handOut(layer, { branches: rows, batch: read }, { capture, found });
   const residual = found.get("resid_post") as FloatArray;
   const width = architecture.dModel;
   return rows.map((row, index) => {

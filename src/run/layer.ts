@@ -47,7 +47,7 @@ async function runInner(
   { pending, branches, residual }: WaveState,
   options: LayerOptions,
 ): Promise<WaveState> {
-  const { batch: own, rowOf, batchTokens } = options;
+  const { batch: own, rowOf, batchTokens, capture } = options;
   const { scratch } = layer.contexts;
   const { dModel, heads, kvHeads, dHead } = layer.model.architecture;
   const start = new Map<SiteName, SiteValue>([["resid_pre", residual]]);
@@ -56,7 +56,8 @@ async function runInner(
   // What the companions must be looked into for is only computed for all if it costs nothing.
   const middle = startSites(layer, "z");
   const free = new Set<SiteName>(["resid_pre", "rot_k", "v", ...middle, "resid_post"]);
-  const room = needed.every((site) => free.has(site)) ? batchTokens : 0;
+  const shares = capture === undefined && needed.every((site) => free.has(site));
+  const room = shares ? batchTokens : 0;
 
   const ready = [...branches, ...atStart.branches];
   const isPlain = (branch: Branch): boolean => startsAt(branch, ["resid_pre"]) && !editedIn(layer, branch);
@@ -116,7 +117,7 @@ async function runInner(
     ...atLast.branches,
   ];
   const batches = [...waiting, ...missed, ...batchesOf(layer, apart, { limit: batchTokens })];
-  const rest = await advanceAll(layer, batches, companions);
+  const rest = await advanceAll(layer, batches, { companions, capture });
   return {
     pending: atLast.pending,
     branches: [...through, ...rest],
@@ -129,7 +130,7 @@ async function runLast(
   { pending, branches, residual }: WaveState,
   options: LayerOptions,
 ): Promise<WaveState> {
-  const { batch, rowOf, batchTokens, runs } = options;
+  const { batch, rowOf, batchTokens, runs, capture } = options;
   const values = await runBlock(layer, {
     batch,
     known: new Map([["resid_pre", residual]]),
@@ -142,7 +143,7 @@ async function runLast(
   const batches = batchesOf(layer, [...branches, ...joined.branches], { limit: batchTokens });
   return {
     pending: joined.pending,
-    branches: await finishAll(layer, batches, { companions, runs }),
+    branches: await finishAll(layer, batches, { companions, runs, capture }),
     residual: values.get("resid_post") as FloatArray,
   };
 }

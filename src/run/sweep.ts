@@ -112,6 +112,15 @@ async function computeWave(
         own.set(globalOf(run), copied);
         options.onRun?.(globalOf(run), copied);
       },
+      capture: options.capture && {
+        ...options.capture,
+        wants: (index) => options.capture?.wants(variants[index] ?? -1) ?? false,
+        onValues: ({ rows, ...found }) =>
+          options.capture?.onValues({
+            ...found,
+            rows: rows.map((row) => ({ ...row, index: variants[row.index] ?? -1, run: globalOf(row.run) })),
+          }),
+      },
       onReading: (index, reading, exact) => options.onReading(variants[index] ?? -1, reading, exact),
       onProgress: (done, all) => options.onProgress?.(flopsDone(wave, done / all), total(wave.flops)),
     },

@@ -77,7 +77,13 @@ export async function runWave(
     if (index + 1 < layers) model.weights.prefetch(index + 1);
     const layer: Layer = { model, index, kind, program, weights, contexts };
 
-    state = await runLayer(layer, state, { batch, rowOf, batchTokens, runs: input.runs });
+    state = await runLayer(layer, state, {
+      batch,
+      rowOf,
+      batchTokens,
+      runs: input.runs,
+      capture: options.capture,
+    });
     model.weights.release(index);
     options.onProgress?.(done * layers + wave.length * (index + 1), input.count * layers);
   }
