@@ -1,5 +1,6 @@
 /** @file Peak memory: a sweep in a process of its own, which then tells its largest resident set. */
 import { spawn } from "node:child_process";
+import { existsSync, readFileSync } from "node:fs";
 import { load } from "../../model/load.node.ts";
 import type { PairSpec } from "../../model/pair-spec.ts";
 import { sweepRow } from "./own.ts";
@@ -41,11 +42,18 @@ export async function probe(task: ProbeTask): Promise<ProbeResult> {
     seconds,
     values,
     cells: axes.reduce((product, axis) => product * axis.length, pairs.length),
-    peakBytes: 1024 * process.resourceUsage().maxRSS,
+    peakBytes: peakResidentBytes(),
     weightBytes: model.weights.totalBytes,
   };
   await model.close();
   return result;
+}
+
+/** Linux counts to a new process's largest resident set what its parent held when it was started; its memory's own mark does not. */
+function peakResidentBytes(): number {
+  const status = existsSync("/proc/self/status") ? readFileSync("/proc/self/status", "utf8") : "";
+  const [, kilobytes] = /^VmHWM:\s+(\d+) kB$/m.exec(status) ?? [];
+  return 1024 * Number(kilobytes ?? process.resourceUsage().maxRSS);
 }
 
 /** Outside: runs this program again with the task. */
