@@ -11,18 +11,23 @@ export {
   attribution,
   attributionPathologies,
   attributionRecall,
+  backups,
   causalTracing,
   direct,
+  hydra,
   layerRedundancy,
   lens,
   nextTokens,
 } from "./library.node.ts";
+export type { UnitAblation } from "./method/ablated-units.ts";
 export type { Ablation } from "./method/ablation.ts";
 export type { PatchingOptions } from "./method/activation-patching.ts";
 export type { AttributionOptions, Estimator } from "./method/attribution.ts";
 export type { RecallOptions } from "./method/attribution-recall.ts";
+export type { BackupOptions, HeadName } from "./method/backups.ts";
 export type { TracingOptions } from "./method/causal-tracing.ts";
 export type { DirectOptions } from "./method/direct.ts";
+export type { HydraOptions } from "./method/hydra.ts";
 export type { RedundancyOptions } from "./method/layer-redundancy.ts";
 export type { LensOptions } from "./method/lens.ts";
 export type { NextTokenOptions } from "./method/next-token.ts";

@@ -5,8 +5,10 @@ import * as method from "./method/activation-patching.ts";
 import * as attributed from "./method/attribution.ts";
 import * as pathological from "./method/attribution-pathologies.ts";
 import * as recalled from "./method/attribution-recall.ts";
+import * as stepIn from "./method/backups.ts";
 import * as tracing from "./method/causal-tracing.ts";
 import * as shares from "./method/direct.ts";
+import * as repair from "./method/hydra.ts";
 import * as redundancy from "./method/layer-redundancy.ts";
 import * as logitLens from "./method/lens.ts";
 import * as next from "./method/next-token.ts";
@@ -135,6 +137,32 @@ export async function direct(
   options: shares.DirectOptions = {},
 ): Promise<Result> {
   return result(await shares.direct(model, promptsOf(model, prompts), options));
+}
+
+/**
+ * Self-repair: every attention layer, MLP and head ablated, and what makes up for it.
+ * See {@link repair.hydra} for the variables of the result.
+ *
+ * @throws InputError for answers of several tokens, prompts without another one to draw from.
+ */
+export async function hydra(
+  model: Model,
+  prompts: Prompts,
+  options: repair.HydraOptions = {},
+): Promise<Result> {
+  return result(await repair.hydra(model, promptsOf(model, prompts), options));
+}
+
+/**
+ * Heads that step in for those that carry the answer, found by ablating these together.
+ * See {@link stepIn.backups} for the variables of the result.
+ */
+export async function backups(
+  model: Model,
+  prompts: Prompts,
+  options: stepIn.BackupOptions = {},
+): Promise<Result> {
+  return result(await stepIn.backups(model, promptsOf(model, prompts), options));
 }
 
 /**

@@ -7,6 +7,7 @@ import { attributeJob } from "../job/attribute.ts";
 import { formatBytes, formatFlops } from "../job/cost.ts";
 import { directJob } from "../job/direct.ts";
 import type { Experiment, ExperimentOf } from "../job/experiment.ts";
+import { hydraJob } from "../job/hydra.ts";
 import { describeModel } from "../job/info.ts";
 import type { JobContext } from "../job/input.ts";
 import type { CommandName, MachineOptions, OptionsOf, OutputOptions } from "../job/options.ts";
@@ -119,6 +120,7 @@ const jobs: { readonly [C in Computed]: Job<C> } = {
   attribute: { label: "estimating", counts: "steps", run: attributeJob },
   trace: { label: "tracing", counts: "flops", run: traceJob },
   redundancy: { label: "cutting", counts: "steps", run: redundancyJob },
+  hydra: { label: "ablating", counts: "steps", run: hydraJob },
   direct: { label: "splitting", counts: "steps", run: directJob },
 };
 

@@ -8,6 +8,7 @@ import { addBench } from "./bench.ts";
 import { addDirect } from "./direct.ts";
 import { execute } from "./execute.ts";
 import { addExperiment } from "./experiment.ts";
+import { addHydra } from "./hydra.ts";
 import { addInfo } from "./info.ts";
 import { columnsOf, type Io } from "./io.ts";
 import { addPatch } from "./patch.ts";
@@ -67,6 +68,7 @@ function programOf(io: Io): Command {
   addTrace(program, act);
   addDirect(program, act);
   addRedundancy(program, act);
+  addHydra(program, act);
   addExperiment(program, act);
   addAbilities(program, io);
   addBench(program, io);

@@ -5,7 +5,7 @@ import type { Experiment } from "../job/experiment.ts";
 import { EMBEDDED } from "../model/load.node.ts";
 
 /** Options that name files. */
-const INPUTS = ["pairs", "reference", "edit", "facts", "noise", "text"] as const;
+const INPUTS = ["pairs", "reference", "edit", "facts", "noise", "text", "prompts"] as const;
 const OUTPUTS = ["json", "parquet", "html", "svg", "png", "out", "write-noise"] as const;
 
 /** An experiment whose paths, relative to `directory`, are taken from where the process is. */

@@ -34,6 +34,9 @@ const MAX_GENERATED = 131_072;
 /** Most draws of a resample ablation: their mean moves by less than 1 % of the draws' spread. */
 const MAX_DRAWS = 10_000;
 
+/** Rounds, and heads of a round: by then every head of a large model is ablated. */
+const MAX_ROUNDS = 1000;
+
 /** Layers of a window: more than any model has. */
 const MAX_WINDOW = 10_000;
 
@@ -202,8 +205,29 @@ export interface RedundancyOptions extends OutputOptions, MachineOptions {
   readonly seed?: number;
 }
 
+export interface HydraOptions
+  extends OutputOptions,
+    MachineOptions,
+    PairOptions,
+    Pick<PatchOptions, "draws" | "reference" | "per-pair"> {
+  readonly prompt?: string;
+  /** File of prompts. */
+  readonly prompts?: string;
+  readonly ablate?: Exclude<Ablation["kind"], "source">;
+  readonly centred?: boolean;
+  readonly heads?: boolean;
+  readonly clamp?: boolean;
+  readonly "top-percent"?: number;
+  readonly backups?: boolean;
+  /** Heads, such as 9.6. */
+  readonly first?: readonly string[];
+  readonly rounds?: number;
+  readonly "per-round"?: number;
+}
+
 /** The options of every command. */
 export interface OptionsOf {
+  readonly hydra: HydraOptions;
   readonly attribute: AttributeOptions;
   readonly redundancy: RedundancyOptions;
   readonly direct: DirectOptions;
@@ -377,6 +401,34 @@ const redundancy: FieldsOf<RedundancyOptions> = {
   ...outputs,
 };
 
+const hydra: FieldsOf<HydraOptions> = {
+  prompt: text,
+  prompts: text,
+  answer: texts,
+  foil: texts,
+  clean: text,
+  corrupt: text,
+  pairs: text,
+  task: choice(taskNames),
+  n: whole(1, MAX_PAIRS),
+  seed: whole(0, MAX_SEED),
+  bos: flag,
+  ablate: choice(["zero", "mean", "resample"]),
+  draws: whole(1, MAX_DRAWS),
+  reference: text,
+  centred: flag,
+  heads: flag,
+  clamp: flag,
+  "top-percent": between(0, 100),
+  backups: flag,
+  first: names,
+  rounds: whole(0, MAX_ROUNDS),
+  "per-round": whole(1, MAX_ROUNDS),
+  "per-pair": flag,
+  ...machine,
+  ...outputs,
+};
+
 /** Complete by type. */
 export const fields: { readonly [C in CommandName]: FieldsOf<OptionsOf[C]> } = {
   info,
@@ -386,6 +438,7 @@ export const fields: { readonly [C in CommandName]: FieldsOf<OptionsOf[C]> } = {
   direct,
   trace,
   redundancy,
+  hydra,
 };
 
 /** What single options cannot tell: those that need another, or exclude it. */
@@ -461,6 +514,25 @@ const together: { readonly [C in CommandName]: (options: OptionsOf[C]) => readon
       ...showFaults(options),
     ];
   },
+  hydra(options) {
+    const { ablate = "resample", backups } = options;
+    const faults = [...hydraPromptFaults(options), ...showFaults(options)];
+    const expect = (option: keyof HydraOptions & string, found: string, wanted: string): void => {
+      if (options[option] !== undefined) faults.push({ option, found, wanted });
+    };
+    if (ablate !== "resample") expect("draws", `--ablate ${ablate}`, "--ablate resample with it");
+    if (ablate === "zero") expect("reference", "--ablate zero", "--ablate mean or resample with it");
+    for (const option of ["first", "rounds", "per-round"] as const) {
+      if (backups !== true) expect(option, "no --backups", "--backups with it");
+    }
+    for (const option of ["heads", "clamp", "top-percent", "per-pair"] as const) {
+      if (backups === true) expect(option, "--backups", "one of the two");
+    }
+    const strange = options.first?.filter((name) => !/^\d{1,5}\.\d{1,5}$/.test(name)) ?? [];
+    if (strange.length > 0)
+      faults.push({ option: "first", found: strange.join(", "), wanted: "heads such as 9.6,9.9" });
+    return faults;
+  },
   redundancy: (options) => [...textFaults(options), ...showFaults(options)],
   trace(options) {
     const faults = [...factFaults(options), ...showFaults(options)];
@@ -506,6 +578,32 @@ function factFaults(options: FactOptions, others: readonly string[] = []): Optio
   }
   if (facts === undefined || (options.answer === undefined && options.foil === undefined)) return [];
   return [{ option: "facts", found: "--answer or --foil beside it", wanted: "answers in the file" }];
+}
+
+/** Prompts of `hydra` come from exactly one place. */
+function hydraPromptFaults(options: HydraOptions): OptionFault[] {
+  const { prompt, prompts, clean, corrupt, pairs, task, answer, foil, n } = options;
+  const paired = [clean, corrupt, pairs, task].some((value) => value !== undefined);
+  if (paired && prompt === undefined && prompts === undefined) return promptFaults(options);
+  const given = [
+    ...(prompt === undefined ? [] : ["--prompt"]),
+    ...(prompts === undefined ? [] : ["--prompts"]),
+    ...(paired ? ["--clean and --corrupt, --pairs or --task"] : []),
+  ];
+  const faults: OptionFault[] = [];
+  if (given.length !== 1) {
+    faults.push({
+      option: "prompts",
+      found: given.length === 0 ? "no prompts" : given.join(", "),
+      wanted:
+        "prompts from one place: --prompts FILE, --prompt, --clean and --corrupt, --pairs FILE or --task NAME",
+    });
+  } else if (prompts !== undefined && (answer !== undefined || foil !== undefined)) {
+    faults.push({ option: "prompts", found: "--answer or --foil beside it", wanted: "answers in the file" });
+  }
+  if (n !== undefined && task === undefined)
+    faults.push({ option: "n", found: "no --task", wanted: "--task with it" });
+  return faults;
 }
 
 /** One file of text. */

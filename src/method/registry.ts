@@ -41,6 +41,12 @@ export const methods: readonly Method[] = [
     source: "Elhage et al. 2021; nostalgebraist 2020",
   },
   {
+    name: "hydra",
+    command: "hydra",
+    summary: "self-repair: what makes up for an ablated part, and heads that step in for others",
+    source: "McGrath et al. 2023 (Hydra effect); Rushing & Nanda 2024; Wang et al. 2022 (backup heads)",
+  },
+  {
     name: "redundancy",
     command: "redundancy",
     summary: "delete, exchange, repeat and reverse layers; what later layers make up for",

@@ -1,0 +1,74 @@
+/** @file The job of the command `hydra`: self-repair, or backup heads. */
+
+import type { UnitAblation } from "../method/ablated-units.ts";
+import { backups } from "../method/backups.ts";
+import { hydra } from "../method/hydra.ts";
+import { type Prompted, prepareFacts, readFacts } from "../model/fact.ts";
+import type { Model } from "../model/model.ts";
+import type { Dataset } from "../result/result.ts";
+import type { JobContext } from "./input.ts";
+import type { HydraOptions } from "./options.ts";
+import { promptedOf, readPrompts } from "./prompts.ts";
+import { withWarnings } from "./warnings.ts";
+
+/** Draws where none are asked for. */
+const DEFAULT_DRAWS = 10;
+
+/** Ablates and measures. @throws InputError before anything is computed. */
+export async function hydraJob(model: Model, options: HydraOptions, context: JobContext): Promise<Dataset> {
+  const { bos = model.tokenizer.addsBos, reference } = options;
+  const { prompts, warnings } = await promptsOf(model, options, context);
+  const texts =
+    reference === undefined ? undefined : readPrompts(await context.readText(reference), reference);
+  const common = {
+    ablation: ablationOf(options),
+    references: texts?.map((text) => model.tokenizer.encode(text, { bos })),
+    centred: options.centred,
+    seed: options.seed,
+    onProgress: context.onProgress,
+    signal: context.signal,
+  };
+  const result = options.backups
+    ? await backups(model, prompts, {
+        ...common,
+        rounds: options.rounds,
+        perRound: options["per-round"],
+        first: options.first?.map((name) => {
+          const [layer = 0, head = 0] = name.split(".").map(Number);
+          return { layer, head };
+        }),
+      })
+    : await hydra(model, prompts, {
+        ...common,
+        heads: options.heads,
+        clamp: options.clamp,
+        topPercent: options["top-percent"],
+        perPair: options["per-pair"],
+      });
+  return withWarnings(result, warnings, { bos });
+}
+
+function ablationOf({ ablate = "resample", draws = DEFAULT_DRAWS }: HydraOptions): UnitAblation {
+  return ablate === "resample" ? { kind: "resample", draws } : { kind: ablate };
+}
+
+async function promptsOf(
+  { tokenizer }: Model,
+  options: HydraOptions,
+  context: Pick<JobContext, "readText">,
+): Promise<{ readonly prompts: readonly Prompted[]; readonly warnings: readonly string[] }> {
+  const { prompts: path, bos } = options;
+  if (path === undefined) return promptedOf(options, tokenizer, context);
+  const { specs, where } = readFacts(withKeys(await context.readText(path)), path);
+  const { facts, warnings } = prepareFacts(specs, tokenizer, { bos, where });
+  return { prompts: facts, warnings };
+}
+
+/** Lines that are no more than a JSON string are prompts without an answer. */
+function withKeys(jsonl: string): string {
+  return jsonl
+    .replace(/^\uFEFF/, "")
+    .split("\n")
+    .map((line) => (/^\s*"/.test(line) ? `{"prompt":${line.trim()}}` : line))
+    .join("\n");
+}

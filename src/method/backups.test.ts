@@ -1,0 +1,139 @@
+import { afterEach, expect, test } from "vitest";
+import { loadGolden } from "../../test/helpers/golden-model.ts";
+import { handNet } from "../../test/helpers/hand-net.ts";
+import { referenceBackend } from "../backend/reference/reference.ts";
+import type { Prompted } from "../model/fact.ts";
+import type { Model } from "../model/model.ts";
+import type { Tokens } from "../model/pair-tokens.ts";
+import type { Dataset } from "../result/result.ts";
+import { backups } from "./backups.ts";
+import { hydra } from "./hydra.ts";
+
+const tokens = (ids: readonly number[]): Tokens => ({ text: ids.join(), ids, pieces: ids.map(String) });
+const prompted = (ids: readonly number[]): Prompted => ({
+  id: ids.join(),
+  where: "prompt",
+  clean: tokens(ids),
+  answers: [tokens([0])],
+  foils: [tokens([1])],
+});
+const opened: Model[] = [];
+afterEach(async () => {
+  for (const model of opened.splice(0)) await model.weights.close();
+});
+const values = (result: Dataset, name: string): number[] =>
+  [...(result.dataVars[name]?.data ?? [])].map(Number);
+
+/**
+ * Tokens: 0 holds the fact, 1 is a sink, 2 asks. Axes: 0 fact, 1 sink, 2 asks, 3 answer, 4 done. The primary head 0.0 and,
+ * two layers later, the backup 2.1 attend from the asker to the fact and write the answer. Where the primary has written
+ * "done", the backup attends to the sink instead.
+ */
+function plantedHydra(): Model {
+  const model = handNet(referenceBackend(), {
+    d: 5,
+    heads: 2,
+    dHead: 2,
+    neurons: 1,
+    embedding: [
+      [1, 0, 0, 0, 0],
+      [0, 1, 0, 0, 0],
+      [0, 0, 1, 0, 0],
+    ],
+    unembedding: [
+      [0, 0, 0, 1, 0],
+      [0, 0, 0, 0, 0],
+      [0, 0, 0, 0, 0],
+    ],
+    layers: [
+      {
+        q: [[0, 2, 60]],
+        k: [[0, 0, 1]],
+        v: [[0, 0, 1]],
+        o: [
+          [3, 0, 1],
+          [4, 0, 1],
+        ],
+      },
+      {},
+      {
+        q: [
+          [2, 2, 60],
+          [3, 4, 120],
+        ],
+        k: [
+          [2, 0, 1],
+          [3, 1, 1],
+        ],
+        v: [[2, 0, 1]],
+        o: [[3, 2, 1]],
+      },
+    ],
+  });
+  opened.push(model);
+  return { ...model, tokenizer: { ...model.tokenizer, pieces: (ids) => ids.map(String) } };
+}
+const prompts = [prompted([0, 1, 2]), prompted([1, 0, 2]), prompted([0, 1, 1, 2])];
+const zero = { kind: "zero" } as const;
+
+test("a planted Hydra: single ablation shows nothing, both together everything, and the backup is found", async () => {
+  const model = plantedHydra();
+  const found = await backups(model, prompts, { ablation: zero, rounds: 1, perRound: 1 });
+  expect(found.attrs.baseline_clean).toBeCloseTo(1, 9);
+  for (const effect of values(found, "single")) expect(effect).toBeCloseTo(0, 9);
+  expect(found.attrs.found).toEqual(["0.0", "2.1"]);
+  expect(found.dataVars.found_role?.data).toEqual(["primary", "backup"]);
+  expect(values(found, "set_total")[0]).toBeCloseTo(0, 9);
+  expect(values(found, "set_total")[1]).toBeCloseTo(-1, 9);
+  expect(values(found, "set_sum")[1]).toBeCloseTo(0, 9);
+  expect(values(found, "pair_interaction")[1]).toBeCloseTo(-1, 9);
+  expect(values(found, "pair_interaction")[0]).toBeNaN();
+  const first = values(found, "conditional").slice(0, 6);
+  expect(first.map((value) => Math.round(1e6 * value) / 1e6)).toEqual([NaN, 0, 0, 0, 0, -1]);
+});
+
+test("of the planted Hydra, hydra says that the primary's effect is repaired, by later attention", async () => {
+  const found = await hydra(plantedHydra(), prompts, { ablation: zero });
+  expect(values(found, "head_direct")[0]).toBeCloseTo(-1, 9);
+  expect(values(found, "head_total")[0]).toBeCloseTo(0, 9);
+  expect(values(found, "head_by_attn")[0]).toBeCloseTo(1, 9);
+  expect(values(found, "head_by_mlp")[0]).toBe(0);
+  expect(values(found, "head_attn_clamped")[0]).toBeCloseTo(-1, 9);
+  expect(values(found, "head_mlp_clamped")[0]).toBeCloseTo(0, 9);
+  expect(values(found, "attn_to_attn")[2]).toBeCloseTo(1, 9);
+});
+
+test("a set to begin with is taken as it is; heads that cost nothing are never added", async () => {
+  const model = plantedHydra();
+  const first = [{ layer: 2, head: 1 }];
+  const found = await backups(model, prompts, { ablation: zero, first, rounds: 3, perRound: 2 });
+  expect(found.attrs.found).toEqual(["2.1", "0.0"]);
+  await expect(backups(model, prompts, { first: [{ layer: 9, head: 0 }] })).rejects.toThrow(/--first.*9\.0/);
+});
+
+test("a set of one is a single ablation, and interactions are symmetric", async () => {
+  const golden = await loadGolden("gpt2", referenceBackend());
+  opened.push(golden);
+  const model = {
+    ...golden,
+    tokenizer: { ...golden.tokenizer, pieces: (ids: readonly number[]) => ids.map(String) },
+  };
+  const asked = [prompted([1, 5, 9, 2]), prompted([7, 3, 3, 8])];
+  const first = [{ layer: 0, head: 1 }];
+  const found = await backups(model, asked, { ablation: { kind: "mean" }, first, rounds: 1, perRound: 2 });
+  const [, single = 0] = values(found, "single");
+  expect(values(found, "set_total")[0]).toBe(single);
+  const { heads } = golden.architecture;
+  const add = String(found.attrs.found).split(",")[1] ?? "";
+  const [layer = 0, head = 0] = add.split(".").map(Number);
+  // conditional of the one found first = its own effect + their interaction
+  const cell = layer * heads + head;
+  const pair = values(found, "pair_interaction");
+  const width = found.dims.with ?? 0;
+  expect(values(found, "conditional")[cell]).toBeCloseTo(
+    (values(found, "single")[cell] ?? 0) + (pair[1] ?? 0),
+    9,
+  );
+  expect(pair[width]).toBe(pair[1]);
+  expect(values(found, "interaction")[cell]).toBeCloseTo(pair[1] ?? 0, 9);
+});
