@@ -130,7 +130,7 @@ function isFlat(value: SiteValue): value is FloatArray {
 /** Computes the gradients that are wanted and not known yet, stage by stage, last stage first. */
 async function compute(pass: Pass, want: readonly SiteName[]): Promise<void> {
   const { gradients, layer } = pass;
-  const missing = want.filter((site) => !gradients.has(site));
+  const missing = [...new Set(want)].filter((site) => !gradients.has(site));
   const before = missing.filter((site) => stage(site) === "before");
   const attention = missing.filter((site) => stage(site) === "attention");
   const after = missing.filter((site) => stage(site) === "after");

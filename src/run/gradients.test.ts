@@ -164,6 +164,21 @@ describe.each(["gemma3", "phi-qk-norm"])("%s", (name) => {
     expect(largestGap(found, exact)).toBeLessThan(1e-5 * size);
   });
 
+  test.each(["resid_pre", "q", "pattern", "z", "mlp_post", "resid_post"] as const)(
+    "onnxruntime has the reference's gradients of a run that is edited at %s",
+    async (site) => {
+      const loaded = await model;
+      const single = await loadGolden(name, ort);
+      const sites = sitesOf(loaded.definition.blocks[0]);
+      const edit: Edit = { site, layer: 1, where: {}, action: "scale", value: { kind: "fill", value: 0.5 } };
+      const runs = runsOf(loaded, [prompts[0]]);
+      const exact = everything(loaded, await gradients(loaded, runs, { sites, edits: [[edit]] }));
+      const found = everything(loaded, await gradients(single, runs, { sites, edits: [[edit]] }));
+      const size = exact.reduce((most, x) => Math.max(most, Math.abs(x)), 0);
+      expect(largestGap(found, exact)).toBeLessThan(1e-5 * size);
+    },
+  );
+
   test.each([
     ["replace", "mlp_post"],
     ["scale", "pattern"],
