@@ -60,7 +60,7 @@ export interface Panels {
 }
 
 const horizontal = ["src", "pos"]; // read along the text
-const vertical = ["dst", "layer"]; // read down the model
+const vertical = ["dst", "layer"]; // cells of attention are a map of their own; else read down the model
 
 /** More cells than these, in all panels of a site, no page draws in reasonable time: an SVG of them is 10 MB. */
 const MAX_FIGURE_CELLS = 50_000;
@@ -100,7 +100,7 @@ function sitePanels(dataset: Dataset, site: string, options: SiteOptions): Panel
   const effect = effects(dataset, site);
   const xDim = dims.find((dim) => horizontal.includes(dim)) ?? widest(dims, shape);
   const rest = dims.filter((dim) => dim !== xDim);
-  const yDim = rest.find((dim) => vertical.includes(dim)) ?? rest[0];
+  const yDim = vertical.find((dim) => rest.includes(dim)) ?? rest[0];
   const facets = rest.filter((dim) => dim !== yDim);
 
   const strideOf = (dim: string): number => sizeOf(shape.slice(dims.indexOf(dim) + 1));
