@@ -7,7 +7,7 @@ import { MODEL, type Request, requestOf } from "./request.ts";
 const EXAMPLES = `
 Examples:
   crosspatch hydra model.gguf --prompts facts.jsonl --out runs/hydra
-  crosspatch hydra model.gguf --task ioi --n 20 --ablate mean --no-clamp
+  crosspatch hydra model.gguf --task ioi --n 20 --ablate mean --clamp
   crosspatch hydra model.gguf --task ioi --n 20 --backups --rounds 3 --png backups.png`;
 
 export function addHydra(program: Command, act: (request: Request) => Promise<void>): void {

@@ -334,8 +334,7 @@ const flags: { readonly [C in CommandName]: Flags<OptionsOf[C]> } = {
     heads: { group: CELLS, negation: "only", help: "attention layers and MLPs alone" },
     clamp: {
       group: CELLS,
-      negation: "only",
-      help: "no runs with later attention or MLPs held: a third of the work",
+      help: "again with later attention, and with later MLPs, held: three times the work",
     },
     backups: { group: CELLS, help: "instead: heads ablated together, and those that step in for them" },
     first: {

@@ -93,7 +93,7 @@ test("a planted Hydra: single ablation shows nothing, both together everything, 
 });
 
 test("of the planted Hydra, hydra says that the primary's effect is repaired, by later attention", async () => {
-  const found = await hydra(plantedHydra(), prompts, { ablation: zero });
+  const found = await hydra(plantedHydra(), prompts, { ablation: zero, clamp: true });
   expect(values(found, "head_direct")[0]).toBeCloseTo(-1, 9);
   expect(values(found, "head_total")[0]).toBeCloseTo(0, 9);
   expect(values(found, "head_by_attn")[0]).toBeCloseTo(1, 9);

@@ -42,7 +42,7 @@ test.each(families())(
     const model = named(await loadGolden(name, referenceBackend()));
     const { clean, corrupt } = goldenFacts(name).patching;
     const prompts = [prompted(clean, 3, 5), prompted(corrupt, 3, 5)];
-    const found = await hydra(model, prompts, { ablation: zero, perPair: true });
+    const found = await hydra(model, prompts, { ablation: zero, perPair: true, clamp: true });
     const layers = model.architecture.layers.length;
     const parallel = !model.definition.blocks[0]?.sites.has("resid_mid");
     const of = (variable: string): number[] => values(found, variable);
@@ -123,7 +123,7 @@ test.each(families())(
 test("without norms or MLPs, an ablated head with later attention held loses its direct effect and no more", async () => {
   const model = named(linearNet(referenceBackend()));
   const prompts = [prompted([1, 2, 3], 4, 5), prompted([2, 6, 0, 1], 4, 5), prompted([5, 5], 1, 0)];
-  const found = await hydra(model, prompts, { ablation: { kind: "resample", draws: 3 } });
+  const found = await hydra(model, prompts, { ablation: { kind: "resample", draws: 3 }, clamp: true });
   for (const kind of ["attn", "head"]) {
     for (const [unit, direct] of values(found, `${kind}_direct`).entries()) {
       expect(values(found, `${kind}_attn_clamped`)[unit]).toBeCloseTo(direct, 9);
@@ -163,7 +163,7 @@ const motif = (mlp: HandLayer): Model =>
   );
 const motifPrompts = [0, 1, 2, 3].map((token) => prompted([token], 0, 1));
 const run = (model: Model, options: HydraOptions = {}): Promise<Dataset> =>
-  hydra(model, motifPrompts, { ablation: zero, ...options });
+  hydra(model, motifPrompts, { ablation: zero, clamp: true, ...options });
 
 test("an MLP that erases gives back exactly what an ablated layer no longer writes", async () => {
   // f = −relu(x) of x ≥ 0: y = x + f is 0 with x and without it.

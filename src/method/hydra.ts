@@ -21,7 +21,7 @@ import { provenance } from "./provenance.ts";
 export interface HydraOptions extends AblationOptions {
   /** Heads too, not attention layers and MLPs alone. Default true. */
   readonly heads?: boolean | undefined;
-  /** Repeat every ablation with later attention, and with later MLPs, held at their clean outputs. Default true. */
+  /** Repeat every ablation with later attention, and with later MLPs, held at their clean outputs: three times the work. Default false. */
   readonly clamp?: boolean | undefined;
   /** Per cent of prompts, those with the largest share, that the breakdown of self-repair is over. Default 10. */
   readonly topPercent?: number | undefined;
@@ -54,7 +54,7 @@ export async function hydra(
   options: HydraOptions = {},
 ): Promise<Dataset> {
   const started = milliseconds();
-  const { heads = true, clamp = true, topPercent = DEFAULT_TOP_PERCENT, seed = 0 } = options;
+  const { heads = true, clamp = false, topPercent = DEFAULT_TOP_PERCENT, seed = 0 } = options;
   const ablated = await prepareAblation(model, prompts, options);
   const layers = model.definition.blocks.length;
   const units = unitsOf(model, ablated, heads);
