@@ -4,7 +4,7 @@ import { dirname } from "node:path";
 import type { Command } from "commander";
 import { inputError } from "../core/errors.ts";
 import { type Experiment, readExperiment } from "../job/experiment.ts";
-import { readOptions } from "../job/options.ts";
+import { readOptions } from "../job/read-options.ts";
 import { addOptions, outputNames, typedOptions } from "./options.ts";
 import { fromDirectory } from "./paths.ts";
 import type { Request } from "./request.ts";

@@ -2,7 +2,8 @@
 import type { Command } from "commander";
 import type { Fault } from "../core/errors.ts";
 import type { Experiment } from "../job/experiment.ts";
-import { type CommandName, readOptions } from "../job/options.ts";
+import type { CommandName } from "../job/options.ts";
+import { readOptions } from "../job/read-options.ts";
 import { typedOptions } from "./options.ts";
 
 /** Help of the argument that every command has. */

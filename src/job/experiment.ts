@@ -2,7 +2,9 @@
 import { type Fault, InputError } from "../core/errors.ts";
 import type { Json } from "../result/result.ts";
 import { inWords } from "./fields.ts";
-import { type CommandName, fields, type OptionsOf, readOptions } from "./options.ts";
+import { fields } from "./option-fields.ts";
+import type { CommandName, OptionsOf } from "./options.ts";
+import { readOptions } from "./read-options.ts";
 
 /** `format` of every experiment; the number rises when a reader of the old form would misread the new one. */
 export const EXPERIMENT_FORMAT = "crosspatch.experiment/1";

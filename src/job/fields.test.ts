@@ -2,7 +2,7 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
 import { bytes, indices, names, readFields } from "./fields.ts";
-import { fields } from "./options.ts";
+import { fields } from "./option-fields.ts";
 
 test("what was read reads as itself, so that an experiment file replays what was typed", () => {
   const typed = {

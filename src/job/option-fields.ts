@@ -1,0 +1,253 @@
+/** @file How each option is read: what it may be, and its bounds. */
+import { metricNames } from "../metric/plan.ts";
+import { MAX_PAIRS } from "../model/pair-spec.ts";
+import { taskNames } from "../task/registry.ts";
+import {
+  atLeast,
+  between,
+  bytes,
+  choice,
+  type FieldsOf,
+  flag,
+  indices,
+  names,
+  text,
+  texts,
+  whole,
+} from "./fields.ts";
+import type {
+  AttributeOptions,
+  CommandName,
+  DirectOptions,
+  FactOptions,
+  HydraOptions,
+  InfoOptions,
+  MachineOptions,
+  OptionsOf,
+  OutputOptions,
+  PatchOptions,
+  RedundancyOptions,
+  RunOptions,
+  TraceOptions,
+} from "./options.ts";
+
+/** Seeds are 32-bit. */
+const MAX_SEED = 2 ** 32 - 1;
+/** More threads than any machine has cores today. */
+const MAX_THREADS = 1024;
+/** Longest continuation: the longest context in common use. */
+const MAX_GENERATED = 131_072;
+/** Most draws of a resample ablation: their mean moves by less than 1 % of the draws' spread. */
+const MAX_DRAWS = 10_000;
+
+/** Rounds, and heads of a round: by then every head of a large model is ablated. */
+const MAX_ROUNDS = 1000;
+
+/** Layers of a window: more than any model has. */
+const MAX_WINDOW = 10_000;
+
+/** Finest way of integrated gradients: their error is far below that of float32 then. */
+const MAX_STEPS = 10_000;
+
+const outputs: FieldsOf<OutputOptions> = {
+  json: text,
+  parquet: text,
+  html: text,
+  svg: text,
+  png: text,
+  out: text,
+  show: flag,
+  quiet: flag,
+};
+const machine: FieldsOf<MachineOptions> = { device: text, threads: whole(1, MAX_THREADS), memory: bytes };
+
+const info: FieldsOf<InfoOptions> = { json: text, quiet: flag, tokens: whole(1) };
+
+const run: FieldsOf<RunOptions> = {
+  prompt: text,
+  chat: flag,
+  bos: flag,
+  top: whole(1),
+  generate: whole(1, MAX_GENERATED),
+  temperature: atLeast(0),
+  "top-k": whole(1),
+  seed: whole(0, MAX_SEED),
+  edit: text,
+  "edit-on": choice(["prefill", "every-step"]),
+  ...machine,
+  ...outputs,
+};
+
+const patch: FieldsOf<PatchOptions> = {
+  clean: text,
+  corrupt: text,
+  answer: texts,
+  foil: texts,
+  pairs: text,
+  task: choice(taskNames),
+  n: whole(1, MAX_PAIRS),
+  seed: whole(0, MAX_SEED),
+  bos: flag,
+  site: names,
+  by: names,
+  layer: indices,
+  pos: indices,
+  head: indices,
+  "kv-head": indices,
+  neuron: indices,
+  dst: indices,
+  src: indices,
+  joint: flag,
+  ungroup: flag,
+  direction: choice(["denoise", "noise"]),
+  ablate: choice(["source", "zero", "mean", "resample"]),
+  mean: choice(["position", "all"]),
+  draws: whole(1, MAX_DRAWS),
+  reference: text,
+  metric: choice(metricNames),
+  averaging: choice(["ratio-of-means", "mean-of-ratios"]),
+  normalize: flag,
+  "per-pair": flag,
+  verify: whole(0),
+  ...machine,
+  ...outputs,
+};
+
+const attribute: FieldsOf<AttributeOptions> = {
+  clean: text,
+  corrupt: text,
+  answer: texts,
+  foil: texts,
+  pairs: text,
+  task: choice(taskNames),
+  n: whole(1, MAX_PAIRS),
+  seed: whole(0, MAX_SEED),
+  bos: flag,
+  site: names,
+  by: names,
+  layer: indices,
+  pos: indices,
+  head: indices,
+  "kv-head": indices,
+  neuron: indices,
+  dst: indices,
+  src: indices,
+  ungroup: flag,
+  direction: choice(["denoise", "noise"]),
+  metric: choice(metricNames),
+  method: choice(["atp", "atp-star", "ig"]),
+  "qk-fix": flag,
+  "grad-drop": flag,
+  over: choice(["inputs", "activations"]),
+  steps: whole(1, MAX_STEPS),
+  rule: choice(["midpoint", "paper", "code"]),
+  "verify-top": whole(0),
+  samples: whole(0, MAX_DRAWS),
+  confidence: between(0.5, 1),
+  pathologies: flag,
+  recall: flag,
+  "per-pair": flag,
+  ...machine,
+  ...outputs,
+};
+
+const fact: FieldsOf<FactOptions> = {
+  prompt: text,
+  facts: text,
+  answer: texts,
+  foil: texts,
+  seed: whole(0, MAX_SEED),
+  bos: flag,
+  "per-pair": flag,
+};
+
+const direct: FieldsOf<DirectOptions> = {
+  ...fact,
+  clean: text,
+  corrupt: text,
+  pairs: text,
+  task: choice(taskNames),
+  n: whole(1, MAX_PAIRS),
+  on: choice(["clean", "corrupt", "difference"]),
+  norm: choice(["frozen"]),
+  centred: flag,
+  sources: flag,
+  neurons: indices,
+  lens: flag,
+  site: names,
+  metric: choice(["logit_diff", "logprob", "prob", "loss"]),
+  ...machine,
+  ...outputs,
+};
+
+const trace: FieldsOf<TraceOptions> = {
+  ...fact,
+  subject: text,
+  site: names,
+  sigma: atLeast(0),
+  spread: choice(["table", "subjects"]),
+  distribution: choice(["gaussian", "uniform", "covariance"]),
+  samples: whole(1, MAX_DRAWS),
+  antithetic: flag,
+  noise: text,
+  "write-noise": text,
+  window: whole(1, MAX_WINDOW),
+  "window-before": whole(0, MAX_WINDOW),
+  sever: choice(["mlp", "attn"]),
+  metric: choice(metricNames),
+  verify: whole(0),
+  ...machine,
+  ...outputs,
+};
+
+const redundancy: FieldsOf<RedundancyOptions> = {
+  text,
+  tokens: whole(2),
+  n: whole(1, MAX_PAIRS),
+  bos: flag,
+  blocks: indices,
+  middle: indices,
+  seed: whole(0, MAX_SEED),
+  ...machine,
+  ...outputs,
+};
+
+const hydra: FieldsOf<HydraOptions> = {
+  prompt: text,
+  prompts: text,
+  answer: texts,
+  foil: texts,
+  clean: text,
+  corrupt: text,
+  pairs: text,
+  task: choice(taskNames),
+  n: whole(1, MAX_PAIRS),
+  seed: whole(0, MAX_SEED),
+  bos: flag,
+  ablate: choice(["zero", "mean", "resample"]),
+  draws: whole(1, MAX_DRAWS),
+  reference: text,
+  centred: flag,
+  heads: flag,
+  clamp: flag,
+  "top-percent": between(0, 100),
+  backups: flag,
+  first: names,
+  rounds: whole(0, MAX_ROUNDS),
+  "per-round": whole(1, MAX_ROUNDS),
+  "per-pair": flag,
+  ...machine,
+  ...outputs,
+};
+
+/** Complete by type. */
+export const fields: { readonly [C in CommandName]: FieldsOf<OptionsOf[C]> } = {
+  info,
+  run,
+  patch,
+  attribute,
+  direct,
+  trace,
+  redundancy,
+  hydra,
+};
