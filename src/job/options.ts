@@ -1,3 +1,4 @@
+/** @file The options of each command, as data: the same names on a command line and in an experiment file. */
 import type { Ablation } from "../method/ablation.ts";
 import type { StepRule } from "../method/attribution-gradients.ts";
 import type { DirectOn } from "../method/direct.ts";
