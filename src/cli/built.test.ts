@@ -44,3 +44,10 @@ test("a reader that closes standard output is no error", async () => {
 test("bad input ends with status 2", async () => {
   expect(await start(["run", "toy"]).ended).toBe(2);
 });
+
+test("a refusal after the model was opened ends the process, from any folder", async () => {
+  const child = spawn(process.execPath, [executable, "attribute", "toy", ...EXAMPLE, "--by", "pos"], {
+    cwd: tmpdir(),
+  });
+  expect(await new Promise((resolve) => child.on("close", resolve))).toBe(2);
+});

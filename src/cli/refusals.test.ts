@@ -165,3 +165,52 @@ test("edits that do not fit the model", async () => {
     "",
   ]);
 });
+
+test("attribution: faults of prompts, sites, dims and metric at once", async () => {
+  const prompts = ["--clean", "When Mary went", "--corrupt", "When Mary and John went", "--answer", " a"];
+  const message = await refusal(
+    ...["attribute", "toy", ...prompts, "--by", "layer,head", "--layer", "77", "--site", "q,z"],
+    ...["--metric", "kl", "--direction", "noise", "--json", join(folder, "r.json")],
+  );
+  expect(message.split("\n")).toEqual([
+    "pair: found 3 tokens in clean, 5 in corrupt; wanted the same number, token below token. Reword one of them:",
+    "    clean   |When| Mary|    |     | went|",
+    "    corrupt |When| Mary| and| John| went|",
+    expect.stringMatching(/^--metric: found kl with --direction noise; wanted a metric whose gradient/),
+    "--layer: found 77; wanted 0 to 3.",
+    "",
+  ]);
+  expect(await refusal("attribute", "toy", ...EXAMPLE, "--by", "pos")).toBe(
+    "--by: found no layer for q, k, v, z; wanted layer among the dims. Add layer.\n",
+  );
+  expect(await refusal("attribute", "toy", ...EXAMPLE, "--by", "layer,pos", "--pos", "14")).toBe(
+    "--pos: found 14; wanted 0 to 13.\n",
+  );
+});
+
+test("attribution: every fault of its own options at once", async () => {
+  const message = await refusal(
+    ...["attribute", "toy", ...EXAMPLE, "--method", "atp", "--no-qk-fix", "--steps", "0", "--rule", "paper"],
+    ...[
+      "--confidence",
+      "1",
+      "--samples",
+      "-1",
+      "--recall",
+      "--verify-top",
+      "0",
+      "--out",
+      join(folder, "run"),
+    ],
+  );
+  expect(message.split("\n")).toEqual([
+    '--steps: found "0"; wanted a whole number from 1 to 10000.',
+    '--samples: found "-1"; wanted a whole number from 0 to 10000.',
+    '--confidence: found "1"; wanted a number of at least 0.5 and below 1.',
+    "--qk-fix: found --method atp; wanted --method atp-star with it.",
+    "--rule: found --method atp; wanted --method ig with it.",
+    "--verify-top: found 0 with --recall; wanted at least 1 cell to find.",
+    "--method: found --recall; wanted one of the two: --recall has every method.",
+    "",
+  ]);
+});

@@ -1,12 +1,12 @@
 /** @file The job of the command `attribute`: from options to attribution patching. */
 import type { AttributionOptions, Estimator } from "../method/attribution.ts";
-import { attribution } from "../method/attribution.ts";
+import { attribution, attributionCells } from "../method/attribution.ts";
 import { attributionPathologies } from "../method/attribution-pathologies.ts";
 import { attributionRecall } from "../method/attribution-recall.ts";
 import type { Model } from "../model/model.ts";
 import type { Dataset } from "../result/result.ts";
 import { tasks } from "../task/registry.ts";
-import type { JobContext } from "./input.ts";
+import { allOf, type JobContext } from "./input.ts";
 import type { AttributeOptions } from "./options.ts";
 import { pairsOf } from "./prompts.ts";
 import { withWarnings } from "./warnings.ts";
@@ -35,7 +35,15 @@ export async function attributeJob(
     onProgress: context.onProgress,
     signal: context.signal,
   };
-  const { pairs, warnings } = await pairsOf(options, model.tokenizer, context);
+  const [{ pairs, warnings }] = await allOf<[Awaited<ReturnType<typeof pairsOf>>, unknown]>([
+    () => pairsOf(options, model.tokenizer, context),
+    // Positions are not known yet: labels along them are held against the prompts further on.
+    () => {
+      const choose = { ...method.choose, pos: undefined, dst: undefined, src: undefined };
+      const { metric = "logit_diff" } = method;
+      return attributionCells(model, { ...method, choose }, { metric, positions: 1 });
+    },
+  ]);
   const result = await (options.recall
     ? attributionRecall(model, pairs, { ...method, top: options["verify-top"] })
     : options.pathologies

@@ -51,6 +51,8 @@ const together: { readonly [C in CommandName]: (options: OptionsOf[C]) => readon
     };
     for (const option of ["qk-fix", "grad-drop"] as const) onlyFor(option, "atp-star");
     for (const option of ["over", "steps", "rule"] as const) onlyFor(option, "ig");
+    if (options.recall && options["verify-top"] === 0)
+      faults.push({ option: "verify-top", found: "0 with --recall", wanted: "at least 1 cell to find" });
     for (const option of ["recall", "pathologies"] as const) {
       if (!options[option]) continue;
       const others = (["method", "samples", "confidence", "per-pair"] as const).filter(

@@ -1,7 +1,6 @@
 /** @file The cells of attribution: which elements of a site's value belong to which cell of a grid, layer by layer. */
 
-import type { Fault } from "../core/errors.ts";
-import { refuse } from "../core/errors.ts";
+import { inputError } from "../core/errors.ts";
 import { sizeOf } from "../core/tensor.ts";
 import type { Model } from "../model/model.ts";
 import type { CellPart } from "../numeric/attribution.ts";
@@ -24,14 +23,13 @@ export interface LayerCells {
 
 /** @throws InputError for grids whose cells span layers: a first-order effect is that of one place of the computation. */
 export function layerCells(model: Model, grids: readonly Grid[]): LayerCells[] {
-  const faults = grids.flatMap(({ name, dims, sites }): Fault[] => {
-    const single = sites.length === 1 && (dims.includes("layer") || sites[0]?.layers.length === 1);
-    if (single) return [];
-    return [
-      { where: "--by", found: `no layer for ${name}`, wanted: "layer among the dims", fix: "Add layer." },
-    ];
-  });
-  refuse(faults);
+  const spread = grids.filter(
+    ({ dims, sites }) => sites.length !== 1 || !(dims.includes("layer") || sites[0]?.layers.length === 1),
+  );
+  if (spread.length > 0) {
+    const names = spread.map(({ name }) => name).join(", ");
+    throw inputError("--by", `no layer for ${names}`, "layer among the dims", "Add layer.");
+  }
   return grids.map((grid) => cellsOf(model, grid));
 }
 

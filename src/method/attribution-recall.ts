@@ -6,6 +6,7 @@
  */
 
 import { milliseconds } from "../core/clock.ts";
+import { inputError } from "../core/errors.ts";
 import { metrics } from "../metric/metric.ts";
 import type { Model } from "../model/model.ts";
 import type { Pair } from "../model/pair.ts";
@@ -57,6 +58,8 @@ export async function attributionRecall(
 ): Promise<Dataset> {
   const started = milliseconds();
   const { seed = 0 } = options;
+  if (options.top !== undefined && !(Number.isSafeInteger(options.top) && options.top >= 1))
+    throw inputError("--verify-top", String(options.top), "a whole number of at least 1");
   const setup = await prepareAttribution(model, pairs, options);
   const places = setup.cells.flatMap(({ grid: { size } }, grid) =>
     Array.from({ length: size }, (_, cell): CellPlace => ({ grid, cell })),

@@ -411,8 +411,7 @@ test("cells without a layer, and KL at its own minimum, are refused with the rea
     return error instanceof InputError ? error.message : String(error);
   };
   expect(await refused({ sites: ["z", "v"], by: ["head"] })).toBe(
-    "--by: found no layer for z; wanted layer among the dims. Add layer.\n" +
-      "--by: found no layer for v; wanted layer among the dims. Add layer.",
+    "--by: found no layer for z, v; wanted layer among the dims. Add layer.",
   );
   expect(await refused({ metric: "kl", direction: "noise" })).toMatch(
     /^--metric: found kl with --direction noise; wanted a metric whose gradient at the clean run is not 0/,

@@ -4,13 +4,13 @@
  */
 
 import { milliseconds } from "../core/clock.ts";
-import { inputError } from "../core/errors.ts";
+import { refuse } from "../core/errors.ts";
 import { metrics } from "../metric/metric.ts";
 import type { Direction } from "../metric/normalise.ts";
 import { baselineWarnings } from "../metric/normalise.ts";
 import { metricObjective } from "../metric/objective.ts";
 import type { MetricName, MetricPlan } from "../metric/plan.ts";
-import { defaultMetric, metricPlans } from "../metric/plan.ts";
+import { defaultMetric, metricNames, metricPlans } from "../metric/plan.ts";
 import type { Model } from "../model/model.ts";
 import type { Pair } from "../model/pair.ts";
 import { bootstrapMean, DEFAULT_RESAMPLES, drawResamples, mean, spearman } from "../numeric/statistics.ts";
@@ -18,15 +18,14 @@ import type { Dataset, Json, Variable } from "../result/result.ts";
 import { dataset } from "../result/result.ts";
 import { logitsAt } from "../run/end-gradients.ts";
 import type { LayerCells } from "./attribution-cells.ts";
-import { layerCells } from "./attribution-cells.ts";
 import type { AttributionPair, Estimates } from "./attribution-estimate.ts";
 import { estimateEffects } from "./attribution-estimate.ts";
 import type { CellPlace, ExactPair, SweepHow } from "./attribution-exact.ts";
 import { exactEffects, subsetBound } from "./attribution-exact.ts";
+import { checkedCells, gather, pairFaults } from "./attribution-faults.ts";
 import type { StepRule } from "./attribution-gradients.ts";
 import { integrateEffects } from "./attribution-gradients.ts";
 import type { Chosen } from "./grid.ts";
-import { grids } from "./grid.ts";
 import { provenance } from "./provenance.ts";
 import { coordsOf, dimsOf } from "./summary.ts";
 
@@ -87,31 +86,47 @@ export interface AttributionSetup {
   readonly exact: readonly ExactPair[];
 }
 
-/** @throws InputError for unknown sites and dims, cells without a layer, pairs that the metric is not defined on, and KL at the clean run, whose gradient is 0. */
+/**
+ * The cells that attribution with these options is about, before there are pairs if need be.
+ * @param positions tokens of the prompts; undefined where they differ
+ * @throws InputError with every fault of the options.
+ */
+export function attributionCells(
+  model: Model,
+  options: AttributionOptions,
+  { metric, positions }: { readonly metric: MetricName; readonly positions: number | undefined },
+): LayerCells[] {
+  const { estimator, direction = "denoise" } = options;
+  return checkedCells(model, {
+    ...options,
+    metric,
+    direction,
+    steps: estimator?.kind === "ig" ? estimator.steps : undefined,
+    sites: options.sites ?? DEFAULT_SITES,
+    by: options.by ?? DEFAULT_BY,
+    positions,
+  });
+}
+
+/** @throws InputError with all that is wrong: unknown sites and dims, cells without a layer, pairs that the metric is not defined on, and KL at the clean run, whose gradient is 0. */
 export async function prepareAttribution(
   model: Model,
   pairs: readonly Pair[],
   options: AttributionOptions,
 ): Promise<AttributionSetup> {
   const { metric = defaultMetric(pairs), direction = "denoise" } = options;
-  if (direction === "noise" && (metric === "kl" || metric === "kl_reverse")) {
-    throw inputError(
-      "--metric",
-      `${metric} with --direction noise`,
-      "a metric whose gradient at the clean run is not 0",
-      "A divergence from the clean run is least there: use --direction denoise, or logit_diff.",
-    );
-  }
-  const plans = metricPlans(pairs, metric);
+  const faults = pairFaults(pairs);
+  const plans =
+    metricNames.includes(metric) && pairs.length > 0
+      ? (gather(faults, () => metricPlans(pairs, metric)) ?? [])
+      : [];
   const lengths = new Set(pairs.map(({ clean }, i) => clean.ids.length + (plans[i]?.appended.length ?? 0)));
   const [positions] = lengths;
-  const laid = grids(model, {
-    ...options,
-    sites: options.sites ?? DEFAULT_SITES,
-    by: options.by ?? DEFAULT_BY,
-    positions: lengths.size === 1 ? positions : undefined,
-  });
-  const cells = layerCells(model, laid);
+  const cells =
+    gather(faults, () =>
+      attributionCells(model, options, { metric, positions: lengths.size === 1 ? positions : undefined }),
+    ) ?? [];
+  refuse(faults);
   const exact = pairs.map(({ clean, corrupt }, i): ExactPair => {
     const plan = plans[i] as MetricPlan;
     const whole = (ids: readonly number[]): readonly number[] => [...ids, ...plan.appended];

@@ -5,6 +5,7 @@ import { families, goldenFacts } from "../../test/goldens/load.ts";
 import { loadGolden } from "../../test/helpers/golden-model.ts";
 import { nodeBackend } from "../backend/ort/node.node.ts";
 import { referenceBackend } from "../backend/reference/reference.ts";
+import { InputError } from "../core/errors.ts";
 import { random } from "../core/random.ts";
 import { sizeOf } from "../core/tensor.ts";
 import type { Model } from "../model/model.ts";
@@ -228,4 +229,24 @@ test("sites and layers that were not asked for are refused", async () => {
   const [found] = await gradients(model, runsOf(model, [ids]), { sites: ["z"], layers: [1] });
   expect(() => found.get("z", 0)).toThrow("the gradient by z of layer 0 was not asked for");
   expect(() => found.get("q", 1)).toThrow("the gradient by q of layer 1 was not asked for");
+});
+
+test("sites, layers, tokens and positions that there are not, all at once", async () => {
+  const model = await loadGolden("llama", reference);
+  const nothing: Objective = { positions: [2], evaluate: () => ({ value: 0, gradient: [] }) };
+  const runs: GradientRun[] = [
+    { ids: [0, 1_000_000], objective: nothing },
+    { ids: [], objective: nothing },
+  ];
+  const refused = gradients(model, runs, { sites: ["zz" as SiteName], layers: [-1, 99] });
+  await expect(refused).rejects.toThrow(InputError);
+  const { faults } = (await refused.catch((error: unknown) => error)) as InputError;
+  expect(faults.map(({ where, found }) => `${where}: ${found}`)).toEqual([
+    "sites: zz",
+    "layers: -1, 99",
+    "sequences 0, ids: 1000000",
+    "sequences 0, objective.positions: 2",
+    "sequences 1: no token",
+  ]);
+  expect(await gradients(model, [], { sites: ["z"] })).toEqual([]);
 });

@@ -6,6 +6,7 @@
  * block it needs is kept where memory allows, or computed again.
  */
 
+import { refuse } from "../core/errors.ts";
 import type { FloatArray, Tensor } from "../core/tensor.ts";
 import { sizeOf } from "../core/tensor.ts";
 import type { Model } from "../model/model.ts";
@@ -18,6 +19,7 @@ import type { Edit } from "./edit.ts";
 import type { GradientRun } from "./end-gradients.ts";
 import { endGradients } from "./end-gradients.ts";
 import type { Cache } from "./forward.ts";
+import { gradientFaults } from "./gradient-faults.ts";
 import type { SiteName } from "./site.ts";
 import { siteShape } from "./site.ts";
 import type { Trajectory } from "./trajectory.ts";
@@ -42,13 +44,18 @@ export interface Gradients {
   get(site: SiteName, layer: number): Tensor<FloatArray>;
 }
 
-/** Gradients of each sequence's scalar by the sites. Costs one forward and one backward pass. */
+/**
+ * Gradients of each sequence's scalar by the sites. Costs one forward and one backward pass.
+ * @throws InputError with every site, layer, token and position that the model or a sequence does not have.
+ */
 export async function gradients(
   model: Model,
   sequences: readonly GradientRun[],
   options: GradientOptions,
 ): Promise<Gradients[]> {
   const { architecture, definition } = model;
+  refuse(gradientFaults(model, sequences, options));
+  if (sequences.length === 0) return [];
   const order = [...sequences.keys()].sort(
     (a, b) => (sequences[a]?.ids.length ?? 0) - (sequences[b]?.ids.length ?? 0),
   );
