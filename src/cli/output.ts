@@ -5,6 +5,7 @@ import { dirname, resolve } from "node:path";
 import type { Fault } from "../core/errors.ts";
 import { type Experiment, experimentJson } from "../job/experiment.ts";
 import type { OutputOptions } from "../job/options.ts";
+import { agreementLines } from "../plot/attribution-text.ts";
 import { wrap } from "../plot/labels.ts";
 import type { FileFormat } from "../plot/save.node.ts";
 import { terminal } from "../plot/terminal.ts";
@@ -139,7 +140,7 @@ function checks(dataset: Dataset): string[] {
     cells_unchanged: free,
     seconds,
   } = dataset.attrs;
-  const parts: string[] = [];
+  const parts: string[] = [...agreementLines(dataset)];
   if (typeof cells === "number" && cells > 0 && typeof difference === "number") {
     const unit = unitOf(dataset);
     const random = cells === 1 ? "1 random cell" : `${cells} random cells`;

@@ -1,7 +1,11 @@
 /** @file Figures of how far estimates can be trusted: estimate against exact effect, cost of verified recall. */
 import type { Dataset, Json } from "../result/result.ts";
 import { formatNumber, metricWord, unitOf } from "../result/words.ts";
+import { flagWords } from "./attribution-text.ts";
 import type { Spec } from "./views.ts";
+
+/** Points of a figure with their cell's name. */
+const MAX_NAMED = 6;
 
 /** A figure's views, and what is written above them. */
 export interface AttributionViews {
@@ -33,18 +37,40 @@ const texts = (dataset: Dataset, name: string): string[] =>
 function scatter(dataset: Dataset): AttributionViews {
   const [estimate, exact] = [numbers(dataset, "estimate"), numbers(dataset, "estimate_exact")];
   const [nodes, kinds] = [texts(dataset, "node"), texts(dataset, "pathology")];
-  const rows = nodes.map(
-    (node, i): Json => ({
-      node,
-      kind: kinds[i] === "none" ? "no flag" : (kinds[i] ?? ""),
-      estimate: estimate[i] ?? null,
-      exact: exact[i] ?? null,
-      ...(kinds[i] === "none" || (nodes.length > 12 && i >= 6) ? {} : { label: node }),
-    }),
-  );
+  const errors = nodes.map((_, i) => Math.abs((exact[i] ?? 0) - (estimate[i] ?? 0)));
+  const isFlagged = (i: number): boolean => kinds[i] !== "none";
   const all = [...estimate, ...exact];
   const [low, high] = [Math.min(0, ...all), Math.max(0, ...all)];
-  const kindsShown = ["no flag", "saturation", "zero gradient", "cancellation"];
+  // Named: what is flagged, then what is furthest from the diagonal, unless a name would cover another.
+  const named = new Set<number>();
+  const order = [...nodes.keys()].sort(
+    (i, j) => Number(isFlagged(j)) - Number(isFlagged(i)) || (errors[j] ?? 0) - (errors[i] ?? 0),
+  );
+  const near = (values: readonly number[], i: number, j: number): number =>
+    Math.abs((values[i] ?? 0) - (values[j] ?? 0)) / (high - low);
+  for (const i of order) {
+    const covered = [...named].some((j) => near(exact, i, j) < 0.035 && near(estimate, i, j) < 0.3);
+    if (!covered && named.size < MAX_NAMED) named.add(i);
+  }
+  const counted = (kind: string): string =>
+    `${kind === "none" ? "no flag" : kind} (${kinds.filter((one) => one === kind).length})`;
+  /** Names go away from the diagonal, where there is room for them. */
+  const sideOf = (x: number, y: number): "left" | "right" => {
+    const share = (x - low) / (high - low);
+    if (share < 0.25 || share > 0.75) return share < 0.25 ? "right" : "left";
+    return y > x ? "left" : "right";
+  };
+  const plain = kinds.filter((_, i) => !isFlagged(i)).length;
+  const rows = order.toReversed().map(
+    (i): Json => ({
+      node: nodes[i] ?? "",
+      kind: counted(kinds[i] ?? ""),
+      estimate: estimate[i] ?? null,
+      exact: exact[i] ?? null,
+      ...(named.has(i) ? { label: nodes[i] ?? "", side: sideOf(estimate[i] ?? 0, exact[i] ?? 0) } : {}),
+    }),
+  );
+  const kindsShown = ["none", "saturation", "zero gradient", "cancellation"].map(counted);
   const axis = (title: string): Json => ({ title, grid: true, gridColor: "#eee", tickCount: 6 });
   const unit = unitOf(dataset);
   const of = `effect on ${metricWord(dataset)}${unit === "" ? "" : ` (${unit})`}`;
@@ -54,8 +80,8 @@ function scatter(dataset: Dataset): AttributionViews {
   const { thresholds } = dataset.attrs as { readonly thresholds?: { readonly floor?: number } };
   return {
     notes: [
-      "Flagged: the estimate hides an effect. Beside them the largest without a flag.",
-      `Effects below ${formatNumber(thresholds?.floor ?? 0)} are not looked at.`,
+      flagWords(dataset),
+      `Dashed: estimate = exact effect. Not looked at: effects below ${formatNumber(thresholds?.floor ?? 0)}${unit === "" ? "" : ` ${unit}`}.`,
     ],
     view: {
       width: 420,
@@ -66,33 +92,48 @@ function scatter(dataset: Dataset): AttributionViews {
           mark: { type: "line", color: "#777", strokeDash: [4, 4], aria: false },
           encoding: { x: { field: "at", type: "quantitative" }, y: { field: "at", type: "quantitative" } },
         },
-        {
-          data: { values: rows },
-          mark: { type: "point", filled: true, size: 55, opacity: 0.85, aria: false },
-          encoding: {
-            x,
-            y,
-            color: {
-              field: "kind",
-              type: "nominal",
-              scale: { domain: kindsShown, range: [GREY, ...COLOURS.slice(0, 3)] },
-              legend: { title: "pathology", orient: "right" },
+        // Flags are drawn over the rest.
+        ...[
+          [0, plain],
+          [plain, rows.length],
+        ].map(
+          ([from, to]): Json => ({
+            data: { values: rows.slice(from, to) },
+            mark: { type: "point", filled: true, size: 55, opacity: 0.85, aria: false },
+            encoding: {
+              x,
+              y,
+              color: {
+                field: "kind",
+                type: "nominal",
+                scale: { domain: kindsShown, range: [GREY, ...COLOURS.slice(0, 3)] },
+                legend: { title: "pathology", orient: "right" },
+              },
+              shape: {
+                field: "kind",
+                type: "nominal",
+                scale: { domain: kindsShown, range: ["circle", "triangle-up", "square", "diamond"] },
+                legend: { title: "pathology", orient: "right" },
+              },
+              tooltip: ["node", "kind", "estimate", "exact"].map((field) => ({ field })),
             },
-            shape: {
-              field: "kind",
-              type: "nominal",
-              scale: { domain: kindsShown, range: ["circle", "triangle-up", "square", "diamond"] },
-              legend: { title: "pathology", orient: "right" },
+          }),
+        ),
+        ...(["left", "right"] as const).map(
+          (side): Json => ({
+            data: { values: rows },
+            transform: [{ filter: `datum.side === "${side}"` }],
+            mark: {
+              type: "text",
+              align: side === "left" ? "right" : "left",
+              dx: side === "left" ? -7 : 7,
+              fontSize: 10,
+              color: "#333",
+              aria: false,
             },
-            tooltip: ["node", "kind", "estimate", "exact"].map((field) => ({ field })),
-          },
-        },
-        {
-          data: { values: rows },
-          transform: [{ filter: "isValid(datum.label)" }],
-          mark: { type: "text", align: "left", dx: 7, fontSize: 10, color: "#333", aria: false },
-          encoding: { x, y, text: { field: "label" } },
-        },
+            encoding: { x, y, text: { field: "label" } },
+          }),
+        ),
       ],
     },
   };

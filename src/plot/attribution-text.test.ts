@@ -1,0 +1,112 @@
+/** @file What a terminal says of estimates, word for word, on results small enough to check by hand. */
+
+import { expect, test } from "vitest";
+import { type Dataset, dataset, type Variable } from "../result/result.ts";
+import { agreementLines } from "./attribution-text.ts";
+import { displayWidth } from "./labels.ts";
+import { terminal } from "./terminal.ts";
+
+const over = (dims: readonly string[], data: readonly number[]): Variable => ({
+  dims: [...dims],
+  data: Float64Array.from(data),
+  attrs: { unit: "logit" },
+});
+
+const checked = (attrs: Dataset["attrs"]): Dataset =>
+  dataset({
+    attrs: { method: "attribution-patching", unit: "logit", forwards: 2, backwards: 1, ...attrs },
+    dims: {},
+    coords: {},
+    dataVars: {},
+  });
+
+test("agreement, the bound on the others and the cost", () => {
+  const attrs = {
+    verified: 20,
+    verify_rank_correlation: 0.9184,
+    verify_max_abs_error: 1.6,
+    verify_mean_abs_exact: 2.15,
+    verify_sign_agreement: 0.95,
+    hidden: { samples: 64, cells: 28, confidence: 0.95, bound: 3.4 },
+  };
+  expect(agreementLines(checked(attrs))).toEqual([
+    "20 largest estimates against exact effects: rank correlation 0.92, largest error 1.6 logit, mean size 2.15 logit, 95 % with the right sign",
+    "28 others, from 64 random subsets: none has an effect above 3.4 logit (95 % confidence, if cells do not interact)",
+    "estimated in 2 forward passes and 1 backward pass; checked with 20 exact patches a pair and 64 subsets",
+  ]);
+});
+
+test("nothing checked, and too few subsets for a bound, are said to be so", () => {
+  expect(agreementLines(checked({ verified: 0, forwards: 1 }))).toEqual([
+    "estimated in 1 forward pass and 1 backward pass",
+  ]);
+  const hidden = { samples: 2, cells: 28, confidence: 0.95, bound: null };
+  expect(agreementLines(checked({ verified: 0, hidden }))[0]).toBe(
+    "28 others: 2 random subsets are too few for a bound; give more --samples",
+  );
+});
+
+const recall = dataset({
+  attrs: { method: "attribution-recall", question: "How many?", unit: "logit" },
+  dims: { estimator: 3, top: 2 },
+  coords: { estimator: { dims: ["estimator"], data: ["AtP", "AtP*", "oracle"], attrs: {} } },
+  dataVars: {
+    cost: over(["estimator", "top"], [5, 10.04, 9, 16, 1, 2]),
+    overhead: over(["estimator"], [5, 8.16, 1]),
+    recall: over(["estimator"], [0.5, 1, Number.NaN]),
+    recall_ci_low: over(["estimator"], [0.5, 0.5, Number.NaN]),
+    recall_ci_high: over(["estimator"], [1, 1, Number.NaN]),
+    recall_gain: over(["estimator"], [0, 0.5, Number.NaN]),
+    recall_gain_ci_low: over(["estimator"], [0, -0.5, Number.NaN]),
+    recall_gain_ci_high: over(["estimator"], [0, 0.5, Number.NaN]),
+  },
+});
+
+const flagged = dataset({
+  attrs: { method: "attribution-pathologies", question: "Where?", unit: "logit", flagged: { saturation: 1 } },
+  dims: { node: 2 },
+  coords: {
+    node: { dims: ["node"], data: ["q layer 1 head 0", "z\u001b[2J layer 0"], attrs: {} },
+    pathology: { dims: ["node"], data: ["saturation", "none"], attrs: {} },
+  },
+  dataVars: {
+    estimate: over(["node"], [0.01, 2]),
+    estimate_exact: over(["node"], [1.5, 2.5]),
+    qk_fixed: over(["node"], [1.4, 2]),
+    grad_drop: over(["node"], [0.02, 2]),
+  },
+});
+
+test("recall is a table of costs and one of shares, with intervals", () => {
+  expect(terminal(recall).split("\n").slice(1, 10)).toEqual([
+    "",
+    "in the order of  top 1  top 2  × oracle",
+    "AtP                  5     10       5.0",
+    "AtP*                 9     16       8.2",
+    "oracle               1      2       1.0",
+    "",
+    "in the order of  share                minus AtP's",
+    "AtP              0.50 (0.50 to 1.00)",
+    "AtP*             1.00 (0.50 to 1.00)  0.50 (-0.50 to 0.50)",
+  ]);
+});
+
+test("flagged cells come with their exact effects; names cannot drive the terminal", () => {
+  const text = terminal(flagged);
+  expect(text.split("\n").slice(2, 7)).toEqual([
+    "cell                flag         AtP  exact  QK fix  GradDrop",
+    "q layer 1 head 0    saturation  0.01    1.5     1.4      0.02",
+    "z\\u{1b}[2J layer 0                 2    2.5       2         2",
+    "",
+    "Flagged, their estimates hide an effect: 1 × saturation. The others have the",
+  ]);
+});
+
+test.each([recall, flagged])("both fit narrow terminals", (result) => {
+  for (const columns of [40, 60, 80]) {
+    const wide = terminal(result, { columns })
+      .split("\n")
+      .filter((line) => displayWidth(line) > columns);
+    expect(wide).toEqual([]);
+  }
+});

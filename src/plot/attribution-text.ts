@@ -1,0 +1,151 @@
+/** @file What there is to say in a terminal about how far estimates can be trusted. */
+import type { Dataset } from "../result/result.ts";
+import { formatNumber, unitOf } from "../result/words.ts";
+import { truncate, visible, wrap } from "./labels.ts";
+import { type Column, table } from "./table.ts";
+
+/** Rows of a table of cells; those with a flag come first. */
+const MAX_ROWS = 40;
+/** Numbers of top cells whose cost the table of recall shows, beside the largest. */
+const SHOWN_TOPS = [1, 5, 10];
+
+const numbers = (dataset: Dataset, name: string): number[] =>
+  Array.from(dataset.dataVars[name]?.data ?? [], Number);
+const texts = (dataset: Dataset, name: string): string[] =>
+  Array.from(dataset.coords[name]?.data ?? [], String).map((text) => visible(text).replaceAll("␣", " "));
+const right = (title: string): Column => ({ title, align: "right" });
+const shown = (value: number | undefined): string =>
+  value === undefined || Number.isNaN(value) ? "" : formatNumber(value);
+
+/** The lines of a result about estimates; undefined for any other. */
+export function attributionLines(dataset: Dataset, columns: number): string[] | undefined {
+  switch (dataset.attrs.method) {
+    case "attribution-recall":
+      return recallLines(dataset, columns);
+    case "attribution-pathologies":
+      return pathologyLines(dataset, columns);
+    default:
+      return undefined;
+  }
+}
+
+function recallLines(dataset: Dataset, columns: number): string[] {
+  const names = texts(dataset, "estimator");
+  const top = dataset.dims.top ?? 0;
+  const [cost, over] = [numbers(dataset, "cost"), numbers(dataset, "overhead")];
+  const tops = [...new Set([...SHOWN_TOPS.filter((k) => k < top), top])];
+  const share = (name: string, i: number): string => {
+    const value = numbers(dataset, name)[i] ?? Number.NaN;
+    const [low, high] = ["low", "high"].map(
+      (side) => numbers(dataset, `${name}_ci_${side}`)[i] ?? Number.NaN,
+    );
+    const fixed = (number = Number.NaN): string => number.toFixed(2);
+    if (Number.isNaN(value)) return "";
+    return Number.isNaN(low) ? fixed(value) : `${fixed(value)} (${fixed(low)} to ${fixed(high)})`;
+  };
+  const costs = names.map((name, i) => [
+    name,
+    ...tops.map((k) => formatNumber(Number((cost[i * top + k - 1] ?? Number.NaN).toPrecision(3)))),
+    (over[i] ?? Number.NaN).toFixed(1),
+  ]);
+  const order: Column = { title: "in the order of" };
+  const shares = names
+    .map((name, i) => [name, share("recall", i), i === 0 ? "" : share("recall_gain", i)])
+    .filter(([, found]) => found !== "");
+  const tables = [
+    ...table([order, ...tops.map((k) => right(`top ${k}`)), right("× oracle")], costs),
+    "",
+    ...table([order, { title: "share" }, { title: "minus AtP's" }], shares),
+  ];
+  const notes = [
+    "top k: forward passes a pair until the k largest exact effects are verified; a backward pass counts as two.",
+    "× oracle: that cost over the least possible, geometric mean with weights 1/k.",
+    `share: of the true top ${top} among the ${top} largest estimates, in brackets 95 % intervals over pairs.`,
+  ];
+  return [
+    ...tables.map((line) => truncate(line, columns)),
+    "",
+    ...notes.flatMap((note) => wrap(note, columns)),
+  ];
+}
+
+function pathologyLines(dataset: Dataset, columns: number): string[] {
+  const [cells, flags] = [texts(dataset, "node"), texts(dataset, "pathology")];
+  const values = ["estimate", "estimate_exact", "qk_fixed", "grad_drop"].map((name) =>
+    numbers(dataset, name),
+  );
+  const rows = cells
+    .slice(0, MAX_ROWS)
+    .map((cell, i) => [
+      cell,
+      flags[i] === "none" ? "" : (flags[i] ?? ""),
+      ...values.map((of) => shown(of[i])),
+    ]);
+  const titles: Column[] = [
+    { title: "cell" },
+    { title: "flag" },
+    ...["AtP", "exact", "QK fix", "GradDrop"].map(right),
+  ];
+  const unit = unitOf(dataset);
+  const notes = [
+    flagWords(dataset),
+    `Effects${unit === "" ? "" : ` in ${unit}`}: AtP the plain estimate; QK fix behind the softmax; GradDrop the mean size over dropped blocks.`,
+  ];
+  return [
+    ...table(titles, rows).map((line) => truncate(line, columns)),
+    ...(cells.length > rows.length ? [`… and ${cells.length - rows.length} more`] : []),
+    "",
+    ...notes.flatMap((note) => wrap(note, columns)),
+  ];
+}
+
+/** How many cells carry each flag, in a sentence. */
+export function flagWords({ attrs }: Dataset): string {
+  const { flagged } = attrs as { readonly flagged?: Readonly<Record<string, number>> };
+  const found = Object.entries(flagged ?? {}).filter(([, count]) => count > 0);
+  if (found.length === 0) return "No cell is flagged: those shown have the largest estimates.";
+  const counts = found.map(([name, count]) => `${count} × ${name}`).join(", ");
+  return `Flagged, their estimates hide an effect: ${counts}. The others have the largest estimates.`;
+}
+
+/** How estimates agree with what was computed exactly, what the others can hide, and what that cost. */
+export function agreementLines(dataset: Dataset): string[] {
+  const { attrs } = dataset;
+  if (attrs.method !== "attribution-patching") return [];
+  const unit = unitOf(dataset);
+  const measure = (value: number): string => `${formatNumber(value)}${unit === "" ? "" : ` ${unit}`}`;
+  const of = (name: string): number => Number(attrs[name] ?? Number.NaN);
+  const lines: string[] = [];
+  const verified = of("verified");
+  if (verified > 0) {
+    const correlation = of("verify_rank_correlation");
+    lines.push(
+      [
+        `${verified} largest estimates against exact effects:`,
+        ...(Number.isNaN(correlation) ? [] : [`rank correlation ${correlation.toFixed(2)},`]),
+        `largest error ${measure(of("verify_max_abs_error"))}, mean size ${measure(of("verify_mean_abs_exact"))},`,
+        `${Math.round(100 * of("verify_sign_agreement"))} % with the right sign`,
+      ].join(" "),
+    );
+  }
+  const { hidden } = attrs as { readonly hidden?: Readonly<Record<string, number | null>> };
+  if (hidden !== undefined) {
+    const { bound, cells, samples, confidence } = hidden;
+    lines.push(
+      typeof bound === "number"
+        ? `${cells} others, from ${samples} random subsets: none has an effect above ${measure(bound)} (${100 * Number(confidence)} % confidence, if cells do not interact)`
+        : `${cells} others: ${samples} random subsets are too few for a bound; give more --samples`,
+    );
+  }
+  const passes = (count: number, kind: string): string =>
+    `${formatNumber(count)} ${kind} pass${count === 1 ? "" : "es"}`;
+  const subsets = Number(hidden?.samples ?? 0);
+  const checking = [
+    ...(verified > 0 ? [`${verified} exact patches a pair`] : []),
+    ...(subsets > 0 ? [`${subsets} subsets`] : []),
+  ];
+  lines.push(
+    `estimated in ${passes(of("forwards"), "forward")} and ${passes(of("backwards"), "backward")}${checking.length > 0 ? `; checked with ${checking.join(" and ")}` : ""}`,
+  );
+  return lines;
+}
