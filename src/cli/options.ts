@@ -85,6 +85,18 @@ const pair = {
   bos,
 } as const;
 
+/** Which cells of a grid. */
+const labels = {
+  layer: { takes: "<list>", group: CELLS, help: "only these, e.g. 3,7-9" },
+  pos: { takes: "<list>", group: CELLS, help: "only these" },
+  head: { takes: "<list>", group: CELLS, help: "only these" },
+  "kv-head": { takes: "<list>", group: CELLS, help: "only these" },
+  neuron: { takes: "<list>", group: CELLS, help: "only these" },
+  dst: { takes: "<list>", group: CELLS, help: "only these query positions" },
+  src: { takes: "<list>", group: CELLS, help: "only these key positions" },
+  ungroup: { group: CELLS, help: "keys and values of each query head by itself" },
+} as const;
+
 const VARIANT = "What is noised and restored:";
 const SPLIT = "What is split:";
 
@@ -145,14 +157,7 @@ const flags: { readonly [C in CommandName]: Flags<OptionsOf[C]> } = {
       group: CELLS,
       help: "what tells cells apart: layer and some of pos,head,kv_head,neuron,dst,src (default layer,head)",
     },
-    layer: { takes: "<list>", group: CELLS, help: "only these, e.g. 3,7-9" },
-    pos: { takes: "<list>", group: CELLS, help: "only these" },
-    head: { takes: "<list>", group: CELLS, help: "only these" },
-    "kv-head": { takes: "<list>", group: CELLS, help: "only these" },
-    neuron: { takes: "<list>", group: CELLS, help: "only these" },
-    dst: { takes: "<list>", group: CELLS, help: "only these query positions" },
-    src: { takes: "<list>", group: CELLS, help: "only these key positions" },
-    ungroup: { group: CELLS, help: "keys and values of each query head by itself" },
+    ...labels,
     direction: {
       takes: "<way>",
       group: VALUES,
@@ -224,15 +229,8 @@ const flags: { readonly [C in CommandName]: Flags<OptionsOf[C]> } = {
       group: CELLS,
       help: "what tells cells apart, of layer,pos,head,kv_head,neuron,dst,src (default layer,pos)",
     },
-    layer: { takes: "<list>", group: CELLS, help: "only these, e.g. 3,7-9" },
-    pos: { takes: "<list>", group: CELLS, help: "only these" },
-    head: { takes: "<list>", group: CELLS, help: "only these" },
-    "kv-head": { takes: "<list>", group: CELLS, help: "only these" },
-    neuron: { takes: "<list>", group: CELLS, help: "only these" },
-    dst: { takes: "<list>", group: CELLS, help: "only these query positions" },
-    src: { takes: "<list>", group: CELLS, help: "only these key positions" },
+    ...labels,
     joint: { group: CELLS, help: "all sites in each cell at once" },
-    ungroup: { group: CELLS, help: "keys and values of each query head by itself" },
     direction: {
       takes: "<way>",
       group: VALUES,

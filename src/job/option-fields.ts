@@ -78,7 +78,8 @@ const run: FieldsOf<RunOptions> = {
   ...outputs,
 };
 
-const patch: FieldsOf<PatchOptions> = {
+/** Prompts, and which cells: the same for every command that patches pairs. */
+const grid = {
   clean: text,
   corrupt: text,
   answer: texts,
@@ -97,44 +98,28 @@ const patch: FieldsOf<PatchOptions> = {
   neuron: indices,
   dst: indices,
   src: indices,
-  joint: flag,
   ungroup: flag,
   direction: choice(["denoise", "noise"]),
+  metric: choice(metricNames),
+  "per-pair": flag,
+  ...machine,
+  ...outputs,
+} as const;
+
+const patch: FieldsOf<PatchOptions> = {
+  ...grid,
+  joint: flag,
   ablate: choice(["source", "zero", "mean", "resample"]),
   mean: choice(["position", "all"]),
   draws: whole(1, MAX_DRAWS),
   reference: text,
-  metric: choice(metricNames),
   averaging: choice(["ratio-of-means", "mean-of-ratios"]),
   normalize: flag,
-  "per-pair": flag,
   verify: whole(0),
-  ...machine,
-  ...outputs,
 };
 
 const attribute: FieldsOf<AttributeOptions> = {
-  clean: text,
-  corrupt: text,
-  answer: texts,
-  foil: texts,
-  pairs: text,
-  task: choice(taskNames),
-  n: whole(1, MAX_PAIRS),
-  seed: whole(0, MAX_SEED),
-  bos: flag,
-  site: names,
-  by: names,
-  layer: indices,
-  pos: indices,
-  head: indices,
-  "kv-head": indices,
-  neuron: indices,
-  dst: indices,
-  src: indices,
-  ungroup: flag,
-  direction: choice(["denoise", "noise"]),
-  metric: choice(metricNames),
+  ...grid,
   method: choice(["atp", "atp-star", "ig"]),
   "qk-fix": flag,
   "grad-drop": flag,
@@ -146,9 +131,6 @@ const attribute: FieldsOf<AttributeOptions> = {
   confidence: between(0.5, 1),
   pathologies: flag,
   recall: flag,
-  "per-pair": flag,
-  ...machine,
-  ...outputs,
 };
 
 const fact: FieldsOf<FactOptions> = {

@@ -145,16 +145,7 @@ async function alongInputs(
         options,
       }),
     ]);
-    const step = await trajectory(
-      model,
-      pairs.map(({ base }) => base.ids),
-      { edits },
-    );
-    const { gradient } = await endGradients(
-      model,
-      pairs.map(({ base }) => base),
-      step,
-    );
+    const { step, gradient } = await edited(model, pairs, edits);
     backwards += await backward(model, step, {
       gradient,
       edits,
@@ -182,6 +173,22 @@ async function alongInputs(
   return { forwards: options.steps, backwards };
 }
 
+/** The base runs with edits, and the gradients that their backward pass starts from. */
+async function edited(
+  model: Model,
+  pairs: readonly AttributionPair[],
+  edits: readonly (readonly Edit[])[],
+): Promise<{ readonly step: Trajectory; readonly gradient: FloatArray }> {
+  const bases = pairs.map(({ base }) => base);
+  const step = await trajectory(
+    model,
+    bases.map(({ ids }) => ids),
+    { edits },
+  );
+  const { gradient } = await endGradients(model, bases, step);
+  return { step, gradient };
+}
+
 /** For each site and layer, runs of which that value lies between those of the two. */
 async function alongActivations(
   model: Model,
@@ -201,16 +208,7 @@ async function alongActivations(
         const edits = pairs.map((pair, row) => [
           between(model, pair, { site: part.site, layer: index, value, path, row, pairs, alpha, options }),
         ]);
-        const step = await trajectory(
-          model,
-          pairs.map(({ base }) => base.ids),
-          { edits },
-        );
-        const { gradient } = await endGradients(
-          model,
-          pairs.map(({ base }) => base),
-          step,
-        );
+        const { step, gradient } = await edited(model, pairs, edits);
         backwards += await backward(model, step, {
           gradient,
           edits,

@@ -191,11 +191,20 @@ export function stack(
 export function append(
   { contexts }: Layer,
   value: FloatArray,
-  { branches, site }: { readonly branches: readonly Branch[]; readonly site: SiteName },
+  {
+    branches,
+    site,
+    space,
+  }: {
+    readonly branches: readonly Branch[];
+    readonly site: SiteName;
+    /** Name of the scratch space that it is put together in. */
+    readonly space: string;
+  },
 ): FloatArray {
   if (branches.length === 0) return value;
   const parts = branches.map(({ state }) => state.get(site) as FloatArray);
-  return concat([value, ...parts], (size) => contexts.scratch(`${site} of all`, size));
+  return concat([value, ...parts], (size) => contexts.scratch(space, size));
 }
 
 function concat(parts: readonly FloatArray[], allocate: (size: number) => FloatArray): FloatArray {

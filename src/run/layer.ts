@@ -69,7 +69,9 @@ async function runInner(
   const early = (site: SiteName): boolean => SITES[site].stage !== "after" || middle.includes(site);
   const atMiddle = await runBlock(layer, {
     batch,
-    known: new Map([["resid_pre", append(layer, residual, { branches: aboard, site: "resid_pre" })]]),
+    known: new Map([
+      ["resid_pre", append(layer, residual, { branches: aboard, site: "resid_pre", space: "start" })],
+    ]),
     into: {
       rot_q: scratch("rot_q", batch.tokens * heads * dHead),
       rot_k: scratch("own rot_k", batch.tokens * kvHeads * dHead),
@@ -96,7 +98,12 @@ async function runInner(
   const value = (site: SiteName): FloatArray => atMiddle.get(site) as FloatArray;
   const atEnd = await runBlock(layer, {
     batch: whole,
-    known: new Map(middle.map((site) => [site, append(layer, value(site), { branches: late, site })])),
+    known: new Map(
+      middle.map((site) => [
+        site,
+        append(layer, value(site), { branches: late, site, space: `middle ${site}` }),
+      ]),
+    ),
     // The next layer reads this one's output while it writes its own.
     into: { resid_post: scratch(`resid_post ${layer.index % 2}`, whole.tokens * dModel) },
     want: [...new Set<SiteName>(["resid_post", ...needed.filter((site) => !early(site))])],

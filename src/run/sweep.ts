@@ -102,8 +102,7 @@ async function computeWave(
     input: part,
     contexts,
     own: new Map(known),
-    wave: Array.from(variants, (_, index) => index),
-    done: 0,
+    onLayer: (done) => options.onProgress?.(flopsDone(wave, done), total(wave.flops)),
     options: {
       ...options,
       onRun(run, reading) {
@@ -122,18 +121,14 @@ async function computeWave(
           }),
       },
       onReading: (index, reading, exact) => options.onReading(variants[index] ?? -1, reading, exact),
-      onProgress: (done, all) => options.onProgress?.(flopsDone(wave, done / all), total(wave.flops)),
     },
   });
   return found;
 }
 
-/** FLOPs of a wave of which a share of the layers is done. */
-function flopsDone({ flops }: PlannedWave, share: number): number {
-  const layers = (flops.length - 1) * (Number.isFinite(share) ? share : 0);
-  return flops
-    .slice(0, -1)
-    .reduce((sum, value, layer) => sum + value * Math.max(0, Math.min(1, layers - layer)), 0);
+/** FLOPs of a wave's first layers. */
+function flopsDone({ flops }: PlannedWave, layers: number): number {
+  return flops.subarray(0, layers).reduce((sum, value) => sum + value, 0);
 }
 
 /** A variant in terms of other numbers of the same runs. */

@@ -27,14 +27,14 @@ import { SITE_NAMES } from "./site.ts";
 import type { SweepInput, SweepOptions } from "./variant.ts";
 
 export interface Wave {
+  /** The wave's variants, and the runs that they need. */
   readonly input: SweepInput;
-  readonly options: SweepOptions;
+  readonly options: Omit<SweepOptions, "onProgress">;
   readonly contexts: ContextCache;
-  /** Each run's own reading, made by the first wave. */
+  /** Readings of runs that an earlier wave has read; those of the others are added. */
   readonly own: Map<number, Reading>;
-  readonly wave: readonly number[];
-  /** Variants of earlier waves. */
-  readonly done: number;
+  /** Called behind every layer, with the number of those that are done. */
+  readonly onLayer: (done: number) => void;
 }
 
 const byOrder = (a: Edit, b: Edit): number =>
@@ -43,18 +43,15 @@ const byOrder = (a: Edit, b: Edit): number =>
 const DEFAULT_BATCH_TOKENS = 1024;
 
 /** Runs one wave. */
-export async function runWave(
-  model: Model,
-  { input, options, contexts, own, wave, done }: Wave,
-): Promise<void> {
+export async function runWave(model: Model, { input, options, contexts, own, onLayer }: Wave): Promise<void> {
   const { definition, architecture } = model;
   const layers = definition.blocks.length;
-  const variants = wave.map((index) => {
+  const variants = Array.from({ length: input.count }, (_, index): Pending => {
     const { run, edits } = input.variant(index);
     requireLayers(edits, layers);
     return { index, run, edits: [...edits].sort(byOrder) };
   });
-  const { batch, rowOf } = companionBatch(input, variants, done === 0);
+  const { batch, rowOf } = companionBatch(input);
   const residual = await embed(
     model,
     flatIds(
@@ -85,34 +82,27 @@ export async function runWave(
       capture: options.capture,
     });
     model.weights.release(index);
-    options.onProgress?.(done * layers + wave.length * (index + 1), input.count * layers);
+    onLayer(index + 1);
   }
 
-  await readAll(model, { ...state, input, options, own, wave, batch, rowOf });
+  await readAll(model, { ...state, input, options, own, batch, rowOf });
 }
 
-/** The runs that the wave's variants edit or take values from; in the first wave every run, as all are read then. */
-function companionBatch(
-  { runs }: SweepInput,
-  variants: readonly Pending[],
-  all: boolean,
-): { readonly batch: Batch; readonly rowOf: ReadonlyMap<number, number> } {
-  const used = new Set<number>(all ? runs.keys() : []);
-  for (const { run, edits } of variants) {
-    used.add(run);
-    for (const { value } of edits) if (value.kind === "run") used.add(value.run);
-  }
+/** The unedited runs, those of a length side by side. */
+function companionBatch({ runs }: SweepInput): {
+  readonly batch: Batch;
+  readonly rowOf: ReadonlyMap<number, number>;
+} {
   const length = (run: number): number => runs[run]?.ids.length ?? 0;
-  const order = [...used].sort((a, b) => length(a) - length(b) || a - b);
+  const order = [...runs.keys()].sort((a, b) => length(a) - length(b) || a - b);
   const batch = batchOf(order.map((run) => ({ positions: range(length(run)), length: length(run) })));
   return { batch, rowOf: new Map(order.map((run, row) => [run, row])) };
 }
 
 interface ReadAll {
   readonly input: SweepInput;
-  readonly options: SweepOptions;
+  readonly options: Wave["options"];
   readonly own: Map<number, Reading>;
-  readonly wave: readonly number[];
   readonly batch: Batch;
   readonly rowOf: ReadonlyMap<number, number>;
   /** Final residual stream of the companions. */
@@ -121,12 +111,12 @@ interface ReadAll {
 }
 
 /**
- * Reads the companions in the first wave, then the branches, then gives every variant that never branched its
- * companion's reading: that of the first wave, so that its effect is 0 to the last bit in later ones too.
+ * Reads the companions that no earlier wave has read, then the branches, then gives every variant that never branched
+ * its companion's reading: the first one, so that its effect is 0 to the last bit in later waves too.
  */
 async function readAll(
   model: Model,
-  { input, options, own, wave, batch, rowOf, residual, branches }: ReadAll,
+  { input, options, own, batch, rowOf, residual, branches }: ReadAll,
 ): Promise<void> {
   const width = model.architecture.dModel;
   const companionRow = (run: number, positions: ArrayLike<number>): FloatArray => {
@@ -166,7 +156,7 @@ async function readAll(
       options.onReading(index, reading, false);
     },
   });
-  for (const index of wave) {
+  for (let index = 0; index < input.count; index++) {
     if (!seen.has(index)) options.onReading(index, own.get(input.variant(index).run) ?? [], true);
   }
 }
