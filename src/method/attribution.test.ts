@@ -249,7 +249,6 @@ describe.each(["gemma3", "gpt-neox", "qwen2-sliding"])("%s", (name) => {
       expectClose(values(result, `${site}_score`), [...(wanted.get(site) ?? [])], 1e-10);
     // The whole gradient and those that have parted from it above each layer.
     expect(result.attrs.backwards).toBe(1 + (blocks - 1) / 2);
-    await model.weights.close();
   });
 
   test("queries that are all patched have the effect of the pattern that they make", async () => {
@@ -276,7 +275,6 @@ describe.each(["gemma3", "gpt-neox", "qwen2-sliding"])("%s", (name) => {
         expect(at(found, "q", { layer, head }).value).toBeCloseTo(sum, 10);
       }
     }
-    await model.weights.close();
   });
 
   test("the error of the first order is of the second", async () => {
@@ -304,7 +302,6 @@ describe.each(["gemma3", "gpt-neox", "qwen2-sliding"])("%s", (name) => {
     expect(Math.abs(small)).toBeGreaterThan(1e-6);
     expect(Math.abs(small / smaller - 1)).toBeLessThan(0.05);
     expect(Math.abs(large / small - 1)).toBeLessThan(0.5);
-    await model.weights.close();
   });
 });
 
@@ -326,7 +323,6 @@ describe("integrated gradients", () => {
     const total = values(result, "resid_pre").reduce((sum, value) => sum + value, 0);
     const { baseline_clean: clean, baseline_corrupt: corrupt } = result.attrs;
     const change = Number(clean) - Number(corrupt);
-    await model.weights.close();
     return total - (direction === "denoise" ? change : -change);
   };
 
@@ -360,7 +356,6 @@ describe("integrated gradients", () => {
       estimator: { kind: "ig", steps: 1, rule: "paper" },
     });
     expectClose(values(one, "z"), values(await attribution(model, [pair], options), "z"), 1e-10);
-    await model.weights.close();
   });
 
   test("over activations sum, over a whole site, to the exact effect of patching it", async () => {
@@ -374,7 +369,6 @@ describe("integrated gradients", () => {
       const sum = found.slice(layer * heads, (layer + 1) * heads).reduce((total, value) => total + value, 0);
       expect(Math.abs(sum - exact)).toBeLessThan(2e-3 * Math.max(1, Math.abs(exact)));
     }
-    await model.weights.close();
   });
 });
 
@@ -400,7 +394,6 @@ test("every site of every family has an estimate, 0 where nothing differs", asyn
       const same = found.filter((_, i) => causal && i % pair.clean.ids.length < first);
       expect(same.every((value) => value === 0)).toBe(true);
     }
-    await model.weights.close();
   }
 });
 

@@ -1,4 +1,4 @@
-import { afterEach, expect, test } from "vitest";
+import { expect, test } from "vitest";
 import { loadGolden } from "../../test/helpers/golden-model.ts";
 import { handNet } from "../../test/helpers/hand-net.ts";
 import { referenceBackend } from "../backend/reference/reference.ts";
@@ -16,10 +16,6 @@ const prompted = (ids: readonly number[]): Prompted => ({
   clean: tokens(ids),
   answers: [tokens([0])],
   foils: [tokens([1])],
-});
-const opened: Model[] = [];
-afterEach(async () => {
-  for (const model of opened.splice(0)) await model.weights.close();
 });
 const values = (result: Dataset, name: string): number[] =>
   [...(result.dataVars[name]?.data ?? [])].map(Number);
@@ -70,7 +66,6 @@ function plantedHydra(): Model {
       },
     ],
   });
-  opened.push(model);
   return { ...model, tokenizer: { ...model.tokenizer, pieces: (ids) => ids.map(String) } };
 }
 const prompts = [prompted([0, 1, 2]), prompted([1, 0, 2]), prompted([0, 1, 1, 2])];
@@ -113,7 +108,6 @@ test("a set to begin with is taken as it is; heads that cost nothing are never a
 
 test("a set of one is a single ablation, and interactions are symmetric", async () => {
   const golden = await loadGolden("gpt2", referenceBackend());
-  opened.push(golden);
   const model = {
     ...golden,
     tokenizer: { ...golden.tokenizer, pieces: (ids: readonly number[]) => ids.map(String) },

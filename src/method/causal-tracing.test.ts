@@ -1,4 +1,4 @@
-import { afterAll, describe, expect, test } from "vitest";
+import { describe, expect, test } from "vitest";
 import { goldenFacts } from "../../test/goldens/load.ts";
 import { loadGolden } from "../../test/helpers/golden-model.ts";
 import { referenceBackend } from "../backend/reference/reference.ts";
@@ -18,7 +18,6 @@ import { rolePositions, windowLayers } from "./tracing-cells.ts";
 const NAME = "llama-gqa-tied";
 const { patching } = goldenFacts(NAME);
 const opened = await loadGolden(NAME, referenceBackend());
-afterAll(() => opened.weights.close());
 const model: Model = {
   ...opened,
   tokenizer: { ...opened.tokenizer, pieces: (ids) => ids.map((id) => `<${id}>`) },

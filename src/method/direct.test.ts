@@ -1,4 +1,4 @@
-import { afterEach, expect, test } from "vitest";
+import { expect, test } from "vitest";
 import { families, goldenFacts } from "../../test/goldens/load.ts";
 import { bothBackends, rounding } from "../../test/helpers/backends.ts";
 import { loadGolden } from "../../test/helpers/golden-model.ts";
@@ -31,14 +31,8 @@ function prompted(
   };
 }
 
-const opened: Model[] = [];
-afterEach(async () => {
-  for (const model of opened.splice(0)) await model.weights.close();
-});
-
 /** A model without a tokenizer gets one that names ids; closed after the test. */
 function named(model: Model): Model {
-  opened.push(model);
   return { ...model, tokenizer: { ...model.tokenizer, pieces: (ids) => ids.map(String) } };
 }
 const values = (result: Dataset, name: string): number[] =>

@@ -1,4 +1,4 @@
-import { afterEach, expect, test } from "vitest";
+import { expect, test } from "vitest";
 import { families, goldenFacts } from "../../test/goldens/load.ts";
 import { loadGolden } from "../../test/helpers/golden-model.ts";
 import { type HandLayer, handNet } from "../../test/helpers/hand-net.ts";
@@ -24,12 +24,7 @@ const prompted = (ids: readonly number[], answer: number, foil?: number): Prompt
   answers: [tokens([answer])],
   foils: foil === undefined ? [] : [tokens([foil])],
 });
-const opened: Model[] = [];
-afterEach(async () => {
-  for (const model of opened.splice(0)) await model.weights.close();
-});
 function named(model: Model): Model {
-  opened.push(model);
   return { ...model, tokenizer: { ...model.tokenizer, pieces: (ids) => ids.map(String) } };
 }
 const values = (result: Dataset, name: string): number[] =>

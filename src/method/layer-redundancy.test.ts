@@ -1,4 +1,4 @@
-import { afterAll, expect, test } from "vitest";
+import { expect, test } from "vitest";
 import { goldenFacts } from "../../test/goldens/load.ts";
 import { loadGolden } from "../../test/helpers/golden-model.ts";
 import { referenceBackend } from "../backend/reference/reference.ts";
@@ -15,7 +15,6 @@ import { layerRedundancy, type RedundancyOptions } from "./layer-redundancy.ts";
 const NAME = "gpt2";
 const { patching } = goldenFacts(NAME);
 const model = await loadGolden(NAME, referenceBackend());
-afterAll(() => model.weights.close());
 const LAYERS = model.architecture.layers.length;
 const { dModel, vocabulary } = model.architecture;
 const tokens = (ids: readonly number[]): Tokens => ({ text: ids.join(), ids, pieces: ids.map(String) });

@@ -1,22 +1,16 @@
-import { afterAll, expect, test } from "vitest";
+import { expect, test } from "vitest";
 import { families, goldenFacts } from "../../test/goldens/load.ts";
 import { loadGolden } from "../../test/helpers/golden-model.ts";
 import { referenceBackend } from "../backend/reference/reference.ts";
-import type { Model } from "../model/model.ts";
 import type { Edit } from "./edit.ts";
 import { forward } from "./forward.ts";
 import type { SiteName } from "./site.ts";
 import { sweep } from "./sweep.ts";
 
-const opened: Model[] = [];
-afterAll(async () => {
-  for (const model of opened) await model.weights.close();
-});
 const SITES: readonly SiteName[] = ["attn_out", "mlp_out", "resid_post"];
 
 test.each(families())("$name: what a sweep captures is what a whole pass captures", async ({ name }) => {
   const model = await loadGolden(name, referenceBackend());
-  opened.push(model);
   const { clean } = goldenFacts(name).patching;
   const last = clean.length - 1;
   const width = model.architecture.dModel;

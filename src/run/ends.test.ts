@@ -43,7 +43,6 @@ describe.each(bothBackends())("on $name", (backend) => {
         },
       });
       expect([...(read.columns ?? [])]).toEqual(logits);
-      await model.weights.close();
     },
   );
 });

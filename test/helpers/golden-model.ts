@@ -10,20 +10,26 @@ import type { Tokenizer } from "../../src/model/tokenizer/tokenizer.ts";
 import { openCheckpoint } from "../conformance/checkpoint.ts";
 import { families } from "../goldens/load.ts";
 
-/** A golden checkpoint on a backend. The backend is the caller's to close. */
+const opened: WeightStore[] = [];
+afterAll(async () => {
+  await Promise.all(opened.map((weights) => weights.close()));
+});
+
+/** A golden checkpoint on a backend, closed when the test file ends. The backend is the caller's to close. */
 export async function loadGolden(name: string, backend: Backend): Promise<Model> {
   const family = families().find((known) => known.name === name);
   if (family === undefined) throw new Error(`no golden is named ${name}`);
-  return modelOf({ ...(await openCheckpoint(family.directory)), backend });
+  const checkpoint = await openCheckpoint(family.directory);
+  opened.push(checkpoint.weights);
+  return modelOf({ ...checkpoint, backend });
 }
 
-/** The same for all tests of the describe block it is called in: opened once, when first asked for, and closed at the end. */
+/** The same for all tests of the describe block it is called in: opened once, when first asked for. */
 export function useGolden(name: string, backend: Backend): () => Promise<Model> {
-  let opened: Promise<Model> | undefined;
-  afterAll(async () => (await opened)?.weights.close());
+  let model: Promise<Model> | undefined;
   return () => {
-    opened ??= loadGolden(name, backend);
-    return opened;
+    model ??= loadGolden(name, backend);
+    return model;
   };
 }
 

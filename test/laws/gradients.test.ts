@@ -32,6 +32,5 @@ test.each(families())("$name", async ({ name }) => {
         off.push(`${backend.name} ${key}: ${gap}`);
     }
     expect(off).toEqual([]);
-    await model.weights.close();
   }
 });
