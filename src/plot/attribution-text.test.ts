@@ -102,6 +102,17 @@ test("flagged cells come with their exact effects; names cannot drive the termin
   ]);
 });
 
+test("an estimate that is far off is told, flagged or not", () => {
+  const estimates = (values: number[]) =>
+    terminal(
+      { ...flagged, dataVars: { ...flagged.dataVars, estimate: over(["node"], values) } },
+      { columns: 200 },
+    );
+  expect(estimates([0.01, 2])).not.toContain("off by more than half"); // off by 0.5 of 2.5
+  expect(estimates([0.01, -2])).toContain("Not flagged, yet off by more than half the exact effect: 1.");
+  expect(estimates([0.01, 3.8])).toContain("the exact effect: 1."); // by 1.3
+});
+
 test.each([recall, flagged])("both fit narrow terminals", (result) => {
   for (const columns of [40, 60, 80]) {
     const wide = terminal(result, { columns })

@@ -89,6 +89,7 @@ function pathologyLines(dataset: Dataset, columns: number): string[] {
   const unit = unitOf(dataset);
   const notes = [
     flagWords(dataset),
+    ...unexplainedWords(dataset),
     `Effects${unit === "" ? "" : ` in ${unit}`}: AtP the plain estimate; QK fix behind the softmax; GradDrop the mean size over dropped blocks.`,
   ];
   return [
@@ -106,6 +107,26 @@ export function flagWords({ attrs }: Dataset): string {
   if (found.length === 0) return "No cell is flagged: those shown have the largest estimates.";
   const counts = found.map(([name, count]) => `${count} × ${name}`).join(", ");
   return `Flagged, their estimates hide an effect: ${counts}. The others have the largest estimates.`;
+}
+
+/** Effects smaller than this share of the largest are left out of account: any error of theirs is small. */
+const NEGLIGIBLE = 0.05;
+
+/** Estimates that are badly off though none of the tests says why: that none is flagged must not read as all are right. */
+function unexplainedWords(dataset: Dataset): string[] {
+  const flags = texts(dataset, "pathology");
+  const [estimates, exact] = [numbers(dataset, "estimate"), numbers(dataset, "estimate_exact")];
+  const largest = exact.reduce((most, value) => Math.max(most, Math.abs(value)), 0);
+  const off = exact.filter(
+    (value, i) =>
+      flags[i] === "none" &&
+      Math.abs(value) > NEGLIGIBLE * largest &&
+      Math.abs((estimates[i] ?? Number.NaN) - value) > Math.abs(value) / 2,
+  );
+  if (off.length === 0) return [];
+  return [
+    `Not flagged, yet off by more than half the exact effect: ${off.length}. The model bends there in a way that none of the three tests looks for; only the exact effect counts.`,
+  ];
 }
 
 /** How estimates agree with what was computed exactly, what the others can hide, and what that cost. */
