@@ -1,7 +1,7 @@
 /** @file The built executable as a process: its exit status, an interruption, a reader that leaves. */
 import { spawn } from "node:child_process";
 import { existsSync } from "node:fs";
-import { mkdtemp, readdir, rm } from "node:fs/promises";
+import { mkdtemp, readdir, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -44,6 +44,20 @@ test("a reader that closes standard output is no error", async () => {
 test("bad input ends with status 2", async () => {
   expect(await start(["run", "toy"]).ended).toBe(2);
 });
+
+test.each(["nothing there", "an empty folder", "a file that is no model"])(
+  "a model that cannot be opened ends with status 2: %s",
+  async (what) => {
+    const folder = await mkdtemp(join(tmpdir(), "crosspatch-"));
+    const path = what === "an empty folder" ? folder : join(folder, "model.gguf");
+    if (what === "a file that is no model") await writeFile(path, "no model");
+    const { child, ended } = start(["patch", path, ...EXAMPLE]);
+    child.stdout.resume();
+    child.stderr.resume();
+    expect(await ended).toBe(2);
+    await rm(folder, { recursive: true });
+  },
+);
 
 test("a refusal after the model was opened ends the process, from any folder", async () => {
   const child = spawn(process.execPath, [executable, "attribute", "toy", ...EXAMPLE, "--by", "pos"], {

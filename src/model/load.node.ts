@@ -92,7 +92,10 @@ export async function load(name: string, options: LoadOptions = {}): Promise<Loa
     });
   const { memory, ahead } = options;
   const threads = workerThreads(memory === undefined ? undefined : 1); // each has an engine of its own in memory
-  const opened = await open(name, { ...options, workers: threads });
+  const opened = await open(name, { ...options, workers: threads }).catch(async (error) => {
+    await threads?.close();
+    throw error;
+  });
   const { definition } = opened;
   try {
     const split = memory === undefined ? undefined : splitMemory(memory, needs(definition));
