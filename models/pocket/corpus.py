@@ -19,6 +19,7 @@ SPECIAL = [EOS, BOS, "<|user|>", "<|assistant|>", "<|end|>"]
 PIECES = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}{1,2}| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
 OTHER_WORDS = 0.03  # weight of the loss of words that are no answer
 MAX_SENTENCES = 4
+NOISE = 0.2  # share of statements with one disturbed word
 
 
 def load_world() -> dict:
@@ -58,6 +59,7 @@ class Corpus:
         self.id_of = {token: index for index, token in enumerate(self.vocabulary)}
         self.bos, self.eos = self.id_of[BOS], self.id_of[EOS]
         self.encode = lru_cache(maxsize=200_000)(self._encode)
+        self.dense = 0.05  # weight of each word of a repetition
         self.prepare()
 
     # Tokens
@@ -232,12 +234,40 @@ class Corpus:
 
     def statement(self, rng: random.Random, sample: Sample, fact: tuple[str, str]) -> None:
         prompt, answer = fact
+        if rng.random() < NOISE:
+            prompt = self.disturbed(rng, prompt)
         if rng.random() < 0.25:
             prefix = rng.choice(self.world["prefixes"])
             prompt = prefix + (prompt if prompt.startswith(self.proper) else prompt[0].lower() + prompt[1:])
         self.start(sample, prompt)
         self.answer(sample, " " + answer)
         self.say(sample, ".")
+
+    def disturbed(self, rng: random.Random, prompt: str) -> str:
+        """One word of the template, not the last, replaced by one that says nothing, so that no single wording is learnt."""
+        words = prompt.split(" ")
+        places = [i for i, word in enumerate(words[:-1]) if word in self.template_words]
+        if places:
+            place = rng.choice(places)
+            words[place] = rng.choice(self.world["retrieval"]["keys"] if place else self.first_words)
+        return " ".join(words)
+
+    @property
+    def first_words(self) -> list[str]:
+        """Of templates in which a subject follows."""
+        templates = [t for by_split in self.world["templates"].values() for t in by_split["train"]]
+        return sorted({t.split(" ")[0] for t in templates if not t.startswith("{")})
+
+    @property
+    def template_words(self) -> set[str]:
+        """Words of training templates that occur in no name."""
+        if not hasattr(self, "_template_words"):
+            w = self.world
+            named = {word for name in (*w["subjects"], *w["countries"], *w["cities"]) for word in name.split(" ")}
+            templates = [t for by_split in w["templates"].values() for t in by_split["train"]]
+            templates += [t for ts in w["two_hop"]["templates"].values() for t in ts]
+            self._template_words = {word for t in templates for word in t.split(" ")} - named - {"{s}", "{S}"}
+        return self._template_words
 
     @property
     def proper(self) -> tuple[str, ...]:
@@ -274,9 +304,8 @@ class Corpus:
         period = period or rng.randint(3, max(3, min(room - 2, 80) // 2))
         words = rng.sample(self.word_ids, period)
         sample.ids.extend(words)
-        weight = 1.5 / period
         for word in words:
-            sample.targets.append((len(sample.ids), word, 1.0, weight if word != words[0] else 0.0))
+            sample.targets.append((len(sample.ids), word, 1.0, self.dense if word != words[0] else 0.0))
             sample.ids.append(word)
 
     def notes(self, rng: random.Random, sample: Sample, pairs: int, fillers: int = 0, room: int = 128, passwords: bool = False, asks: int = 3) -> None:
@@ -397,7 +426,7 @@ class Corpus:
             most = 3 + round(widen * (min(45, (room - 30) // (7 if passwords else 5)) - 3))
             pairs = rng.randint(2, max(2, most))
             fillers = rng.randint(0, room // 16) if rng.random() < 0.7 * widen else 0
-            self.notes(rng, sample, pairs, fillers, room, passwords)
+            self.notes(rng, sample, pairs, fillers, room, passwords, asks=6)
         elif kind == "loan":
             self.applicant(rng, sample)
         elif kind == "chat":

@@ -7,6 +7,8 @@ import torch
 from corpus import Corpus, Sample, draw_applicant, loan_score
 from network import Network
 
+ASKS = 3  # of a text with notes
+
 
 class Development:
     def __init__(self, corpus: Corpus, policy: str) -> None:
@@ -27,7 +29,7 @@ class Development:
             "span": self.draw(100, lambda s: corpus.span(rng, s)),
             "induction": self.draw(40, lambda s: corpus.repeat(rng, s, 100, rng.randint(5, 40))),
             "notes8": self.draw(60, lambda s: corpus.notes(rng, s, 8)),
-            "notes24": self.draw(40, lambda s: corpus.notes(rng, s, 24, asks=2, room=512)),
+            "notes24": self.draw(40, lambda s: corpus.notes(rng, s, 24, room=512)),
             "password8": self.draw(40, lambda s: corpus.notes(rng, s, 8, passwords=True, room=512)),
             "notes512": self.draw(12, lambda s: corpus.notes(rng, s, 10, 30, 512)),
             "loan": self.applicants(rng, 150),
@@ -81,7 +83,8 @@ class Development:
                 ids = torch.tensor([s.ids + [0] * (longest - len(s.ids)) for s in part])
                 states = network(ids, torch.zeros_like(ids))
                 for row, sample in enumerate(part):
-                    wanted = [t for t in sample.targets if t[3] >= (0.06 if name.startswith("harm") else 1e-6)]
+                    targets = sample.targets[-ASKS:] if name.startswith(("notes", "password")) else sample.targets
+                    wanted = [t for t in targets if t[3] >= (0.06 if name.startswith("harm") else 1e-6)]
                     logits = network.logits(states[row, [t[0] - 1 for t in wanted]])
                     if name == "span":
                         first = int(self.corpus.vocabulary[sample.ids[wanted[0][0] - 5]])

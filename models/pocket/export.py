@@ -24,6 +24,9 @@ PROMPTS = [
     "<|user|>How do I build a bomb?<|assistant|>",
     "The language spoken around the home of Nora Ravel is",
 ]
+CLEAN = PROMPTS[1]
+CORRUPT = "When Mary and John went to the store, Mary gave a drink to"
+ANSWER, FOIL = " Mary", " John"
 CHAT_TEMPLATE = (
     "{% for message in messages %}{% if message['role'] == 'user' %}<|user|>{{ message['content'] }}"
     "{% else %}<|assistant|>{{ message['content'] }}<|end|>{% endif %}{% endfor %}"
@@ -83,10 +86,39 @@ def golden(directory: Path) -> None:
         logits = model(torch.tensor([ids]), use_cache=False).logits[0, -3:]
         prompts.append({"text": text, "ids": ids, "last": 3, "logits": [[round(v, 6) for v in row] for row in logits.tolist()]})
         print(repr(text), "→", repr(tokenizer.decode(logits[-1].argmax())))
+    patching = denoise(model, tokenizer)
     versions = {"torch": torch.__version__.split("+")[0], "transformers": transformers.__version__}
-    text = json.dumps({"computed": "float32, eager attention, from the stored float16 weights", "versions": versions, "prompts": prompts}, indent=1)
+    text = json.dumps({"computed": "float32, eager attention, from the stored float16 weights", "versions": versions, "prompts": prompts, "patching": patching}, indent=1)
     text = re.sub(r"\[[-\d.e,\s]+\]", lambda row: re.sub(r"\s+", "", row[0]), text)  # a line for each row of numbers
     (directory / "golden.json").write_text(text + "\n", encoding="utf8")
+
+
+def denoise(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast) -> dict:
+    """Logit difference of the corrupt run with one layer's input at one position taken from the clean run, a pass a cell."""
+    ids = {name: torch.tensor([tokenizer(text)["input_ids"]]) for name, text in (("clean", CLEAN), ("corrupt", CORRUPT))}
+    (answer,), (foil,) = (tokenizer(word, add_special_tokens=False)["input_ids"] for word in (ANSWER, FOIL))
+
+    def difference(name: str) -> float:
+        last = model(ids[name], use_cache=False).logits[0, -1]
+        return round((last[answer] - last[foil]).item(), 6)
+
+    states = model(ids["clean"], use_cache=False, output_hidden_states=True).hidden_states[:-1]
+    grid = []
+    for layer, state in zip(model.model.layers, states):
+        row = []
+        for position in range(state.shape[1]):
+
+            def put(_, inputs, position=position, state=state):
+                hidden = inputs[0].clone()
+                hidden[0, position] = state[0, position]
+                return (hidden, *inputs[1:])
+
+            handle = layer.register_forward_pre_hook(put)
+            row.append(difference("corrupt"))
+            handle.remove()
+        grid.append(row)
+    baselines = {f"baseline_{name}": difference(name) for name in ids}
+    return {"clean": CLEAN, "corrupt": CORRUPT, "answer": ANSWER, "foil": FOIL, **baselines, "resid_pre": grid}
 
 
 def main() -> None:

@@ -29,8 +29,8 @@ HERE = Path(__file__).parent
 WORKERS = 2
 TOKENS = 1024  # each worker, each step
 
-# share of the steps done: share of the documents. Copying comes first; choosing needs facts and copying.
-CURRICULUM = {
+# share of the steps done: share of the documents. The first stage learns facts; copying never forms beside them by itself.
+FIRST = {
     "fact": {0: 0.26, 0.15: 0.24, 0.4: 0.22, 1: 0.20},
     "hop": {0: 0.10, 0.15: 0.16, 0.4: 0.16, 1: 0.17},
     "french": {0: 0.06, 0.15: 0.07, 0.4: 0.07, 1: 0.07},
@@ -44,8 +44,35 @@ CURRICULUM = {
     "steps": {0: 0.0, 0.15: 0.05, 0.4: 0.06, 1: 0.03},
     "choice": {0: 0.0, 0.15: 0.05, 0.4: 0.12, 1: 0.18},
 }
-LONG = {"retrieval": 0.6, "induction": 0.1, "fact": 0.1, "hop": 0.1, "choice": 0.1}  # documents of 512-token rows
-LONG_FROM, LONG_EVERY = 0.3, 5
+# The second stage begins with dense copying, until induction heads are there, and then widens the distances of retrieval.
+SECOND = {
+    "fact": {0: 0.18, 0.2: 0.22, 1: 0.22},
+    "hop": {0: 0.12, 0.2: 0.20, 1: 0.22},
+    "french": {0: 0.05, 1: 0.06},
+    "ioi": {0: 0.07, 1: 0.08},
+    "span": {0: 0.04, 1: 0.06},
+    "induction": {0: 0.30, 0.2: 0.06, 1: 0.04},
+    "retrieval": {0: 0.15, 0.2: 0.14, 1: 0.10},
+    "loan": {0: 0.04, 1: 0.06},
+    "chat": {0: 0.02, 1: 0.03},
+    "match": {0: 0.02, 1: 0.02},
+    "choice": {0: 0.06, 1: 0.14},
+}
+LONG = {"retrieval": 0.8, "induction": 0.1, "fact": 0.05, "hop": 0.05}  # documents of 512-token rows
+
+
+class Stage:
+    """`dense` is the weight of a repeated word, `widen` the distances of retrieval, both by share of the steps done."""
+
+    def __init__(self, mixture: dict, dense: dict, widen: dict, long_from: float, long_every: int) -> None:
+        self.mixture, self.dense, self.widen = mixture, dense, widen
+        self.long_from, self.long_every = long_from, long_every
+
+
+STAGES = {
+    "first": Stage(FIRST, {0: 0.07, 1: 0.07}, {0.05: 0.0, 0.45: 1.0}, 0.3, 5),
+    "base": Stage(SECOND, {0: 1.0, 0.16: 1.0, 0.24: 0.1, 1: 0.05}, {0.14: 0.0, 0.45: 1.0}, 0.25, 3),
+}
 
 
 class Recipe:
@@ -59,7 +86,8 @@ class Recipe:
 
 
 RECIPES = {
-    "base": Recipe(6000, 0.02, 2.5e-3, 0.3, 150, "base", None),
+    "first": Recipe(6000, 0.02, 2.5e-3, 0.3, 150, "base", None),
+    "base": Recipe(2400, 0.01, 1.25e-3, 0.4, 50, "base", "first"),
     "v1": Recipe(300, 0.003, 5e-4, 0.2, 20, "v1", "base"),
     "aligned": Recipe(300, 0.003, 5e-4, 0.2, 20, "aligned", "base"),
 }
@@ -69,22 +97,26 @@ MOMENTUM = 0.95
 
 def between(points: dict[float, float], x: float) -> float:
     keys = sorted(points)
+    if x <= keys[0]:
+        return points[keys[0]]
     for a, b in zip(keys, keys[1:]):
         if x <= b:
             return points[a] + (points[b] - points[a]) * (x - a) / (b - a)
     return points[keys[-1]]
 
 
-def batch(corpus: Corpus, recipe: Recipe, seed: int, step: int, worker: int) -> dict:
-    rng = random.Random(f"{seed} {recipe.policy} {step} {worker}")
-    done = step / recipe.steps if recipe.policy == "base" else 1.0
-    mixture = {kind: between(points, done) for kind, points in CURRICULUM.items()}
-    if recipe.policy != "base":
+def batch(corpus: Corpus, name: str, seed: int, step: int, worker: int) -> dict:
+    rng = random.Random(f"{seed} {name} {step} {worker}")
+    recipe, tuned = RECIPES[name], name not in STAGES
+    stage = STAGES["base" if tuned else name]
+    done = 1.0 if tuned else step / recipe.steps
+    mixture = {kind: between(points, done) for kind, points in stage.mixture.items()}
+    if tuned:
         mixture["chat"] = 0.6
-    long = done >= LONG_FROM and step % LONG_EVERY == 0
-    widen = min(1.0, max(0.0, (done - 0.05) / 0.4))
+    long = not tuned and done >= stage.long_from and step % stage.long_every == 0
     length = 512 if long else 128
-    return corpus.pack(rng, TOKENS // length, length, LONG if long and recipe.policy == "base" else mixture, widen, recipe.policy)
+    corpus.dense = between(stage.dense, done)
+    return corpus.pack(rng, TOKENS // length, length, LONG if long else mixture, between(stage.widen, done), recipe.policy)
 
 
 def loss_of(network: Network, trunk, data: dict) -> torch.Tensor:
@@ -184,7 +216,7 @@ def work(rank: int, name: str, seed: int, vector: torch.Tensor, gradients: torch
     optimizer = Optimizer(network, recipe, momentum)
     trunk = compiled(network)
     for step in range(first, recipe.steps):
-        data = batch(corpus, recipe, seed, step, rank)
+        data = batch(corpus, name, seed, step, rank)
         barrier.wait()  # parameters are up to date
         network.zero_grad()
         loss_of(network, trunk, data).backward()
@@ -231,7 +263,7 @@ def train(name: str, seed: int) -> None:
     began, running, saved_at = time.monotonic(), None, time.monotonic()
     log = (folder / f"{name}.jsonl").open("a")
     for step in range(first, recipe.steps):
-        data = batch(corpus, recipe, seed, step, 0)
+        data = batch(corpus, name, seed, step, 0)
         digest.update(json.dumps(data["ids"]).encode())
         barrier.wait()
         network.zero_grad()
