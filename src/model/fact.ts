@@ -15,6 +15,8 @@ export interface FactSpec {
   /** Right after the prompt; the model's own most probable token where not given. */
   readonly answer?: string | readonly string[] | undefined;
   readonly foil?: string | readonly string[] | undefined;
+  /** Further parts of the prompt by name: a text, or a text and which of its occurrences is meant, from 1. */
+  readonly roles?: Readonly<Record<string, string | readonly [text: string, occurrence: number]>> | undefined;
   /** Name in results; its index where not given. */
   readonly id?: string | undefined;
 }
@@ -28,6 +30,8 @@ export interface Prompted extends Pick<Pair, "id" | "where" | "clean" | "answers
 export interface Fact extends Prompted {
   /** Ascending and adjacent; empty where the spec names no subject. */
   readonly subject: readonly number[];
+  /** Positions of the parts that the spec names. */
+  readonly roles?: Readonly<Record<string, readonly number[]>> | undefined;
 }
 
 const text = z.string().min(1);
@@ -37,6 +41,7 @@ const schema = z.strictObject({
   subject: text.optional(),
   answer: alternatives.optional(),
   foil: alternatives.optional(),
+  roles: z.record(text, z.union([text, z.tuple([text, z.int().min(1)])])).optional(),
   id: text.optional(),
 });
 
@@ -126,7 +131,9 @@ export function prepareFacts(
     }
     ids.add(id);
     const subject =
-      spec.subject === undefined ? [] : subjectPositions(clean, spec.subject, { tokenizer, bos });
+      spec.subject === undefined
+        ? []
+        : partPositions(clean, { part: spec.subject, occurrence: 1, tokenizer, bos });
     if (spec.subject !== undefined && subject.length === 0) {
       faults.push({
         where: `${where}, subject`,
@@ -134,21 +141,45 @@ export function prepareFacts(
         wanted: `a part of ${JSON.stringify(spec.prompt)}`,
       });
     }
-    return { id, where, clean, answers, foils, subject };
+    const roles: [string, readonly number[]][] = [];
+    for (const [name, given] of Object.entries(spec.roles ?? {})) {
+      const [part, occurrence] = typeof given === "string" ? ([given, 1] as const) : given;
+      const positions = partPositions(clean, { part, occurrence, tokenizer, bos });
+      roles.push([name, positions]);
+      if (positions.length > 0) continue;
+      const found = JSON.stringify(part) + (occurrence === 1 ? "" : `, occurrence ${occurrence}`);
+      faults.push({
+        where: `${where}, roles.${name}`,
+        found,
+        wanted: `a part of ${JSON.stringify(spec.prompt)}`,
+      });
+    }
+    return { id, where, clean, answers, foils, subject, roles: Object.fromEntries(roles) };
   });
   if (specs.length === 0) faults.push({ where: "prompts", found: "none", wanted: "at least one" });
   refuseListed(faults);
   return { facts, warnings };
 }
 
-/** Positions of the tokens that hold any character of the subject's first occurrence; spaces around it do not count. */
-function subjectPositions(
+/** Positions of the tokens that hold any character of an occurrence of a part; spaces around it do not count. */
+function partPositions(
   { text: prompt, ids }: Tokens,
-  subject: string,
-  { tokenizer, bos }: { readonly tokenizer: Tokenizer; readonly bos: boolean },
+  {
+    part,
+    occurrence,
+    tokenizer,
+    bos,
+  }: {
+    readonly part: string;
+    /** From 1. */
+    readonly occurrence: number;
+    readonly tokenizer: Tokenizer;
+    readonly bos: boolean;
+  },
 ): number[] {
-  const bare = subject.trim();
-  const start = bare === "" ? -1 : prompt.indexOf(bare);
+  const bare = part.trim();
+  let start = bare === "" ? -1 : prompt.indexOf(bare);
+  for (let more = 1; more < occurrence && start >= 0; more++) start = prompt.indexOf(bare, start + 1);
   if (start < 0) return [];
   const special = bos && tokenizer.bosId === ids[0] ? 1 : 0;
   const end = start + bare.length;

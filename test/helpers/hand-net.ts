@@ -35,6 +35,8 @@ export interface HandNet {
   readonly neurons: number;
   /** [vocabulary][d] */
   readonly embedding: readonly (readonly number[])[];
+  /** [position][d] added to the embedding; nothing if absent. */
+  readonly positions?: readonly (readonly number[])[];
   /** [vocabulary][d] */
   readonly unembedding: readonly (readonly number[])[];
   readonly layers: readonly HandLayer[];
@@ -74,14 +76,19 @@ function block({ d, heads, dHead, neurons }: HandNet): Program {
 
 /** The network as a model. */
 export function handNet(backend: Backend, net: HandNet): Model {
-  const { d, heads, dHead, neurons, embedding, layers } = net;
+  const { d, heads, dHead, neurons, embedding, positions, layers } = net;
   const vocabulary = embedding.length;
   const program = block(net);
   const e = builder();
-  e.site(
-    "resid_pre",
-    e.op("take_rows", [e.context("ids", ["token"], "int"), e.weight("embedding", [vocabulary, d])]),
-  );
+  const token = e.op("take_rows", [
+    e.context("ids", ["token"], "int"),
+    e.weight("embedding", [vocabulary, d]),
+  ]);
+  const place = positions && [
+    e.context("positions", ["token"], "int"),
+    e.weight("places", [positions.length, d]),
+  ];
+  e.site("resid_pre", place === undefined ? token : e.op("add", [token, e.op("take_rows", place)]));
   const u = builder();
   const residual = u.state("resid_post", ["token", d]);
   const head = u.weight("head", [vocabulary, d]);
@@ -125,6 +132,9 @@ export function handNet(backend: Backend, net: HandNet): Model {
   };
   const values = new Map([
     ["embedding", tensor(Float32Array.from(embedding.flat()), [vocabulary, d])],
+    ...(positions === undefined
+      ? []
+      : [["places", tensor(Float32Array.from(positions.flat()), [positions.length, d])] as const]),
     ["head", tensor(Float32Array.from(net.unembedding.flat()), [vocabulary, d])],
     ...layers.flatMap((layer, index) =>
       Object.entries(shapes).map(
