@@ -27,6 +27,8 @@ export interface WholeSweepOptions extends SweepOptions {
   /** Made by {@link planSweep} for the same model and input; made here if absent. */
   readonly plan?: SweepPlan | undefined;
   readonly keeper?: WaveKeeper | undefined;
+  /** Called before a wave that is not kept: works out values of its variants that are too many to have all at once. */
+  readonly prepare?: ((wave: PlannedWave) => Promise<void>) | undefined;
 }
 
 /** Evaluates all variants. */
@@ -51,6 +53,7 @@ export async function sweep(model: Model, input: SweepInput, options: WholeSweep
       if (index === 0 || isKept) onProgress?.(done, plan.flops);
       isKept = false;
       const before = done;
+      await options.prepare?.(wave);
       const readings = await computeWave(model, wave, {
         plan,
         input,
