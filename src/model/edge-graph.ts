@@ -71,15 +71,19 @@ export function edgeGraph(
   };
   for (const [layer, block] of blocks.entries()) {
     const before = sources.length;
-    for (let head = 0; head < heads; head++) read({ kind: "head", layer, head, slot: "q" }, before);
-    for (const slot of ["k", "v"] as const) {
-      if (groupKv)
-        for (let kvHead = 0; kvHead < kvHeads; kvHead++) read({ kind: "kv", layer, kvHead, slot }, before);
-      else for (let head = 0; head < heads; head++) read({ kind: "head", layer, head, slot }, before);
+    if (block.sites.has("q_in")) {
+      for (let head = 0; head < heads; head++) read({ kind: "head", layer, head, slot: "q" }, before);
+      for (const slot of ["k", "v"] as const) {
+        if (groupKv)
+          for (let kvHead = 0; kvHead < kvHeads; kvHead++) read({ kind: "kv", layer, kvHead, slot }, before);
+        else for (let head = 0; head < heads; head++) read({ kind: "head", layer, head, slot }, before);
+      }
+      for (let head = 0; head < heads; head++) sources.push({ kind: "head", layer, head });
     }
-    for (let head = 0; head < heads; head++) sources.push({ kind: "head", layer, head });
-    read({ kind: "mlp", layer }, mlpReadsAttention(block) ? sources.length : before);
-    sources.push({ kind: "mlp", layer });
+    if (block.sites.has("mlp_in")) {
+      read({ kind: "mlp", layer }, mlpReadsAttention(block) ? sources.length : before);
+      sources.push({ kind: "mlp", layer });
+    }
   }
   read({ kind: "logits" }, sources.length);
 
@@ -94,6 +98,7 @@ export function edgeGraph(
 
 /** Whether the block's MLP reads what its attention wrote; in parallel blocks it does not. */
 function mlpReadsAttention(block: Program): boolean {
+  if (!block.sites.has("attn_out")) return false;
   return downstream(block, ["attn_out"]).has(valueOfSite(block, "mlp_in"));
 }
 
