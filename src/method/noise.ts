@@ -30,6 +30,14 @@ async function* embeddings(
   }
 }
 
+/** Token embeddings [id, d] as they go into the stream, without positions. */
+export async function tokenEmbeddings(model: Model, ids: readonly number[]): Promise<Float64Array> {
+  const width = model.architecture.dModel;
+  const out = new Float64Array(ids.length * width);
+  for await (const { rows, first } of embeddings(model, Int32Array.from(ids))) out.set(rows, first * width);
+  return out;
+}
+
 const everyId = ({ architecture }: Model): Int32Array =>
   Int32Array.from({ length: architecture.vocabulary }, (_, id) => id);
 

@@ -8,7 +8,7 @@ import { readRows } from "../run/read.ts";
 import type { SweepInput, SweepRun, Variant } from "../run/variant.ts";
 
 /** A run's own embedding offset as edits of the plain path. */
-function offsetEdits({ architecture }: Model, run: SweepRun | undefined): Edit[] {
+export function offsetEdits({ architecture }: Model, run: SweepRun | undefined): Edit[] {
   if (run?.offset === undefined) return [];
   const { positions, values } = run.offset;
   const width = architecture.dModel;

@@ -2,7 +2,7 @@
 import { baseline, baseRun, sites } from "./cells.ts";
 import type { Dataset, Json } from "./result.ts";
 
-const metricWords: Readonly<Record<string, string>> = {
+export const metricWords: Readonly<Record<string, string>> = {
   logit_diff: "logit difference",
   logprob: "log-probability of the answer",
   prob: "probability of the answer",

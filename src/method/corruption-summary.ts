@@ -1,0 +1,464 @@
+/** @file A corruption comparison as a labelled result. */
+
+import { metrics as known } from "../metric/metric.ts";
+import type { Pair } from "../model/pair.ts";
+import { bootstrapMean, drawResamples, mean } from "../numeric/statistics.ts";
+import type { Dataset, Json, Variable } from "../result/result.ts";
+import { dataset } from "../result/result.ts";
+import type { Finding, Ranged } from "./corruption-agreement.ts";
+import type { RunStates } from "./corruption-distance.ts";
+import { verdict } from "./corruption-verdict.ts";
+import type { Compared, ComparisonOptions } from "./corruptions.ts";
+
+/** A corruption's runs against the clean one, mean over layers, by role. */
+export interface OffSummary {
+  /** Distance from natural states over the clean run's. */
+  readonly distance: readonly Ranged[];
+  readonly norm: readonly Ranged[];
+  readonly entropy: readonly Ranged[];
+}
+
+interface Parts {
+  readonly pairs: readonly Pair[];
+  readonly options: ComparisonOptions;
+  readonly warnings: readonly string[];
+  readonly made: Readonly<Record<string, Json>>;
+  readonly seconds: number;
+}
+
+/** The dataset of a comparison. */
+export function comparisonDataset(compared: Compared, parts: Parts): Dataset {
+  const { model, metrics, corrupted, layout, off, values, reference, units } = compared;
+  const { options } = parts;
+  const { corruptions } = corrupted;
+  const summaries = corruptions.map((_, corruption) => offSummary(compared, corruption));
+  const judged = verdict(compared, summaries);
+  const [metric = "prob"] = metrics;
+  const dataVars: Record<string, Variable> = {
+    ...cellVariables(compared),
+    ...summaryVariables(compared),
+    ...offVariables(compared, summaries),
+  };
+  const isOverHeads = layout.grids.some(({ over }) => over === "head");
+  const { natural } = off;
+  return dataset({
+    attrs: {
+      method: "corruptions",
+      question: `Do ${corruptions.map(({ name }) => name).join(", ")} find the same when single parts are restored?`,
+      metric,
+      unit: known[metric].unit,
+      metric_units: Object.fromEntries(metrics.map((name) => [name, known[name].unit])),
+      direction: "denoise",
+      baseline_clean: mean(values.clean[0] ?? []),
+      baselines_clean: Object.fromEntries(metrics.map((name, i) => [name, mean(values.clean[i] ?? [])])),
+      reference: corruptions[reference]?.name ?? "",
+      verdict: [...judged.sentences],
+      verdicts: [...judged.table],
+      sigma: corruptions.flatMap(({ name, factor }): Json[] =>
+        factor === undefined ? [] : [{ corruption: name, sigma: factor * corrupted.spread }],
+      ),
+      intervals_over: units.over,
+      natural_states: {
+        from: natural.from,
+        prompts: natural.prompts,
+        states: natural.states,
+        shrinkage: Number.isNaN(natural.shrinkage) ? null : natural.shrinkage,
+        estimator:
+          "Mahalanobis distance, covariance shrunk to its mean variance by Ledoit & Wolf's estimate; first tokens left out",
+      },
+      cells: values.cells,
+      cells_unchanged: values.unchanged,
+      ...values.verified,
+      warnings: [...parts.warnings],
+      options: {
+        sites: [...new Set(layout.grids.map(({ site }) => site))],
+        windows: [...new Set(layout.grids.map(({ window }) => window))],
+        metrics: [...metrics],
+        corruptions: corruptions.map(({ name }) => name),
+        samples: corruptions.map((_, i) => corrupted.runs[0]?.[i]?.length ?? 0),
+        symmetric: options.symmetric ?? false,
+        seed: compared.seed,
+      },
+      ...parts.made,
+      corrupted_positions: parts.pairs.map(({ differing }) => [...differing]),
+      seconds: parts.seconds,
+    },
+    dims: {
+      corruption: corruptions.length,
+      layer: model.architecture.layers.length,
+      role: layout.roles.length,
+      ...(isOverHeads ? { head: model.architecture.heads } : {}),
+      grid: layout.grids.length,
+      metric: metrics.length,
+      other_corruption: corruptions.length,
+      other_metric: metrics.length,
+    },
+    coords: {
+      ...Object.fromEntries(
+        ["corruption", "other_corruption"].map((dim) => [
+          dim,
+          labels(
+            dim,
+            corruptions.map(({ name }) => name),
+          ),
+        ]),
+      ),
+      role: labels("role", layout.roles),
+      grid: labels(
+        "grid",
+        layout.grids.map(({ name }) => name),
+      ),
+      metric: labels("metric", metrics),
+      other_metric: labels("other_metric", metrics),
+    },
+    dataVars,
+  });
+}
+
+function labels(dim: string, data: readonly string[]): Variable {
+  return { dims: [dim], data: [...data], attrs: {} };
+}
+
+/** Variables of cells, by grid and metric. */
+function cellVariables({
+  layout,
+  metrics,
+  byMetric,
+  corrupted,
+  values,
+  units,
+}: Compared): Record<string, Variable> {
+  const variables: Record<string, Variable> = {};
+  for (const [grid, { name, over, size }] of layout.grids.entries()) {
+    const dims = ["corruption", "layer", over];
+    for (const [at, metric] of metrics.entries()) {
+      const { findings = [] } = byMetric[grid]?.[at] ?? {};
+      const { unit } = known[metric];
+      const add = (
+        suffix: string,
+        attrs: Record<string, Json>,
+        of: (finding: Finding, index: number) => ArrayLike<number>,
+      ): void => {
+        const data = Float64Array.from(findings.flatMap((finding, index) => Array.from(of(finding, index))));
+        variables[`${name}_${metric}${suffix}`] = { dims, data, attrs };
+      };
+      // One metric is enough for whoever lists or draws the result in general.
+      const detail = at === 0 ? {} : { detail: true };
+      const toward = metric === "kl" ? "fall of KL(clean ‖ edited)" : `rise of ${metric}`;
+      add(
+        "",
+        { unit, quantity: "metric", long_name: `${metric} of the restored run`, ...detail },
+        (_, corruption) => {
+          const rows = units.rows(corruption, size, (pair, sample) =>
+            (values.restored[pair]?.[corruption]?.[sample]?.[grid] ?? new Float64Array(0)).subarray(
+              at * size,
+              (at + 1) * size,
+            ),
+          );
+          return columnMeans(rows, size);
+        },
+      );
+      add(
+        "_effect",
+        { unit, quantity: "effect", long_name: `${toward} over the corrupted run`, ...detail },
+        ({ effect }) => effect,
+      );
+      const interval = (side: string): Record<string, Json> => ({
+        unit,
+        long_name: `95 % bootstrap interval over ${units.over}, ${side}`,
+        detail: true,
+      });
+      add("_effect_ci_low", interval("low"), ({ effectLow }) => effectLow);
+      add("_effect_ci_high", interval("high"), ({ effectHigh }) => effectHigh);
+      add(
+        "_normalized",
+        { unit: "1", long_name: "restored share: 0 corrupted, 1 clean", ...detail },
+        ({ effect, peakCell, peakShare }) =>
+          effect.map((value) => (value * peakShare.value) / (effect[peakCell] ?? Number.NaN)),
+      );
+      add(
+        "_detected",
+        {
+          unit: "1",
+          long_name: "1, −1: more than two standard deviations above, below the mean over cells",
+          detail: true,
+        },
+        ({ detected }) => Float64Array.from(detected),
+      );
+      add(
+        "_detected_share",
+        { unit: "1", long_name: "share of resamples in which the cell is detected", detail: true },
+        ({ detectedShare }) => detectedShare,
+      );
+    }
+    variables[`${name}_distance`] = {
+      dims,
+      data: Float64Array.from(
+        corrupted.corruptions.flatMap((_, corruption) =>
+          Array.from(
+            columnMeans(
+              Float64Array.from(
+                values.distances.flatMap((pair) => Array.from(pair[corruption]?.[grid] ?? [])),
+              ),
+              size,
+            ),
+          ),
+        ),
+      ),
+      attrs: {
+        unit: "1",
+        long_name: "Mahalanobis distance of the restored run's last stream from natural ones, first sample",
+        detail: true,
+      },
+    };
+  }
+  return variables;
+}
+
+/** Mean of each column of rows [row, width], over those that have it. */
+function columnMeans(rows: Float64Array, width: number): Float64Array {
+  return Float64Array.from({ length: width }, (_, column) => {
+    const values = rows.filter((value, i) => i % width === column && !Number.isNaN(value));
+    return values.length === 0 ? Number.NaN : mean(values);
+  });
+}
+
+/** What is said of a whole grid. */
+function summaryVariables(compared: Compared): Record<string, Variable> {
+  const { layout, metrics, byMetric, byCorruption, corrupted, model } = compared;
+  const { corruptions } = corrupted;
+  const variables: Record<string, Variable> = {};
+  const flat = <T>(of: (finding: Finding, grid: number, index: number) => T): T[] =>
+    layout.grids.flatMap((_, grid) =>
+      metrics.flatMap((__, metric) =>
+        (byMetric[grid]?.[metric]?.findings ?? []).map((finding, i) => of(finding, grid, i)),
+      ),
+    );
+  const dims = ["grid", "metric", "corruption"];
+  const add = (
+    name: string,
+    longName: string,
+    data: readonly number[] | readonly string[],
+    over = dims,
+  ): void => {
+    const numeric = typeof data[0] === "number";
+    variables[name] = {
+      dims: over,
+      data: numeric ? Float64Array.from(data as readonly number[]) : data,
+      attrs: { ...(numeric ? { unit: "1" } : {}), long_name: longName, detail: true },
+    };
+  };
+  const addRanged = (name: string, longName: string, all: readonly Ranged[], over = dims): void => {
+    add(
+      name,
+      longName,
+      all.map(({ value }) => value),
+      over,
+    );
+    for (const side of ["low", "high"] as const) {
+      const about = `95 % bootstrap interval over ${compared.units.over}, ${side}`;
+      add(
+        `${name}_ci_${side}`,
+        about,
+        all.map((one) => one[side]),
+        over,
+      );
+    }
+  };
+  const placesOf = (grid: number): number =>
+    layout.grids[grid]?.over === "head" ? model.architecture.heads : layout.roles.length;
+  addRanged(
+    "peak_share",
+    "largest effect over what the corruption took",
+    flat(({ peakShare }) => peakShare),
+  );
+  addRanged(
+    "peak_ratio",
+    "largest effect over the reference's",
+    flat(({ peakRatio }) => peakRatio),
+  );
+  addRanged(
+    "peak_share_ratio",
+    "largest share over the reference's",
+    flat(({ peakShareRatio }) => peakShareRatio),
+  );
+  add(
+    "peak_layer",
+    "layer of the largest effect",
+    flat(({ peakCell }, grid) => Math.floor(peakCell / placesOf(grid))),
+  );
+  add(
+    "peak_place",
+    "token or head of the largest effect",
+    flat(({ peakCell }, grid) => {
+      const place = peakCell % placesOf(grid);
+      return layout.grids[grid]?.over === "head" ? `head ${place}` : (layout.roles[place] ?? "");
+    }),
+  );
+  add(
+    "detections",
+    "cells beyond two standard deviations",
+    flat(({ detected }) => detected.filter((sign) => sign !== 0).length),
+  );
+  add(
+    "detections_shared",
+    "of them with the same sign in the reference",
+    flat(({ sharedDetections }) => sharedDetections),
+  );
+  addRanged(
+    "rank_agreement",
+    "Spearman's correlation of all cells' effects with those under another corruption",
+    layout.grids.flatMap((_, grid) =>
+      metrics.flatMap((__, metric) => (byMetric[grid]?.[metric]?.agreement ?? []).flat()),
+    ),
+    [...dims, "other_corruption"],
+  );
+  addRanged(
+    "metric_agreement",
+    "Spearman's correlation of all cells' effects with those under another metric",
+    layout.grids.flatMap((_, grid) =>
+      corruptions.flatMap((__, corruption) => (byCorruption[grid]?.[corruption]?.agreement ?? []).flat()),
+    ),
+    ["grid", "corruption", "metric", "other_metric"],
+  );
+  return variables;
+}
+
+function offVariables(compared: Compared, summaries: readonly OffSummary[]): Record<string, Variable> {
+  const { layout, metrics, corrupted, off, values, units, model } = compared;
+  const { corruptions } = corrupted;
+  const size = model.architecture.layers.length * layout.roles.length;
+  const dims = ["corruption", "layer", "role"];
+  const byLayer = (of: (states: RunStates, pair: number) => Float64Array): Float64Array =>
+    Float64Array.from(
+      corruptions.flatMap((_, corruption) =>
+        Array.from(
+          columnMeans(
+            units.rows(corruption, size, (pair, sample) => {
+              const states = off.corrupted[pair]?.[corruption]?.[sample];
+              return states === undefined ? new Float64Array(size).fill(Number.NaN) : of(states, pair);
+            }),
+            size,
+          ),
+        ),
+      ),
+    );
+  const variable = (
+    of: readonly string[],
+    data: Float64Array,
+    [unit, longName]: readonly [string, string],
+  ): Variable => ({
+    dims: of,
+    data,
+    attrs: { unit, long_name: longName, detail: true },
+  });
+  const variables: Record<string, Variable> = {
+    distance: variable(
+      dims,
+      byLayer(({ distance }) => distance),
+      ["1", "Mahalanobis distance of resid_post from natural states"],
+    ),
+    distance_clean: variable(
+      ["layer", "role"],
+      columnMeans(Float64Array.from(off.clean.flatMap(({ distance }) => Array.from(distance))), size),
+      ["1", "the same of the uncorrupted prompts, each held against other prompts"],
+    ),
+    norm_ratio: variable(dims, byLayer(({ logNorm }) => logNorm).map(Math.exp), [
+      "1",
+      "norm of resid_post over the clean run's, geometric mean",
+    ]),
+    entropy_shift: variable(
+      dims,
+      byLayer(({ entropyShift }) => entropyShift),
+      ["nat", "entropy of attention less the clean run's, mean over heads"],
+    ),
+  };
+  const add = (name: string, about: readonly [string, string], all: readonly Ranged[]): void => {
+    variables[name] = variable(
+      ["corruption", "role"],
+      Float64Array.from(all, ({ value }) => value),
+      about,
+    );
+    for (const side of ["low", "high"] as const) {
+      variables[`${name}_ci_${side}`] = variable(
+        ["corruption", "role"],
+        Float64Array.from(all, (one) => one[side]),
+        [about[0], `95 % bootstrap interval over ${units.over}, ${side}`],
+      );
+    }
+  };
+  add(
+    "off_distance",
+    ["1", "distance over the clean run's, mean over layers"],
+    summaries.flatMap(({ distance }) => distance),
+  );
+  add(
+    "off_norm",
+    ["1", "norm over the clean run's, geometric mean over layers"],
+    summaries.flatMap(({ norm }) => norm),
+  );
+  add(
+    "off_entropy",
+    ["nat", "entropy of attention less the clean run's, mean over layers"],
+    summaries.flatMap(({ entropy }) => entropy),
+  );
+  for (const [metric, name] of metrics.entries()) {
+    const rows = corruptions.map((_, corruption) =>
+      units.rows(corruption, 1, (pair, sample) =>
+        Float64Array.of(values.corrupted[pair]?.[corruption]?.[sample]?.[metric] ?? Number.NaN),
+      ),
+    );
+    const all = rows.map((row) => rangedMean(row, compared.seed));
+    for (const [suffix, of] of [
+      ["", (one: Ranged) => one.value],
+      ["_ci_low", (one: Ranged) => one.low],
+      ["_ci_high", (one: Ranged) => one.high],
+    ] as const) {
+      variables[`baseline_${name}${suffix}`] = variable(["corruption"], Float64Array.from(all, of), [
+        known[name].unit,
+        suffix === "" ? `${name} of the corrupted run` : `95 % bootstrap interval over ${units.over}`,
+      ]);
+    }
+  }
+  return variables;
+}
+
+function rangedMean(values: Float64Array, seed: number): Ranged {
+  const present = values.filter((value) => !Number.isNaN(value));
+  const { estimate, low, high } = bootstrapMean(present, drawResamples(present.length, { seed }));
+  return { value: estimate, low, high };
+}
+
+function offSummary({ units, off, layout, model, seed }: Compared, corruption: number): OffSummary {
+  const roles = layout.roles.length;
+  const layers = model.architecture.layers.length;
+  const summarise = (of: (states: RunStates, at: number, pair: number) => number): Ranged[] => {
+    const rows = units.rows(corruption, roles, (pair, sample) => {
+      const states = off.corrupted[pair]?.[corruption]?.[sample];
+      return Float64Array.from({ length: roles }, (_, role) =>
+        states === undefined
+          ? Number.NaN
+          : mean(Array.from({ length: layers }, (__, layer) => of(states, layer * roles + role, pair))),
+      );
+    });
+    return Array.from({ length: roles }, (_, role) =>
+      rangedMean(
+        rows.filter((__, i) => i % roles === role),
+        seed,
+      ),
+    );
+  };
+  const norm = summarise(({ logNorm }, at) => logNorm[at] ?? Number.NaN);
+  return {
+    distance: summarise(
+      ({ distance }, at, pair) =>
+        (distance[at] ?? Number.NaN) / (off.clean[pair]?.distance[at] ?? Number.NaN),
+    ),
+    norm: norm.map(({ value, low, high }) => ({
+      value: Math.exp(value),
+      low: Math.exp(low),
+      high: Math.exp(high),
+    })),
+    entropy: summarise(({ entropyShift }, at) => entropyShift[at] ?? Number.NaN),
+  };
+}
