@@ -23,14 +23,22 @@ import type { Dataset, Json } from "../result/result.ts";
 import type { Edit, EditValue } from "../run/edit.ts";
 import { planSweep, type SweepPlan } from "../run/plan.ts";
 import type { Reading } from "../run/read.ts";
-import { type Measured, type RecordLog, waveKeeper } from "../run/records.ts";
+import type { RecordLog } from "../run/records.ts";
 import type { SiteName } from "../run/site.ts";
-import { sweep } from "../run/sweep.ts";
 import type { SweepInput, Variant } from "../run/variant.ts";
 import type { Ablation } from "./ablation.ts";
 import { drawReferences, referenceMeans } from "./ablation.ts";
 import type { Chosen, Grid } from "./grid.ts";
 import { cellAt, grids } from "./grid.ts";
+import {
+  cleanRun,
+  corruptRun,
+  measure,
+  pairRuns,
+  planAttributes,
+  requireAgreement,
+  workOf,
+} from "./measure.ts";
 import { provenance } from "./provenance.ts";
 import { summarise } from "./summary.ts";
 import { plainReading } from "./verify.ts";
@@ -81,9 +89,6 @@ export type Kept =
   | { readonly kind: "finished"; readonly result: Dataset }
   | { readonly kind: "records"; readonly log: RecordLog };
 
-/** Largest difference from the plain path that passes for rounding, as a share of the metric's scale. */
-const VERIFY_TOLERANCE = 1e-3;
-
 /** All numbers of one run of the method, before they are summarised. */
 export interface PatchedValues {
   /** Metric of the unedited runs, by pair. */
@@ -119,7 +124,8 @@ export async function activationPatching(
   await options.onPlan?.(plan);
   const asked = attributesOf(options, setup);
   const made = await provenance(model, pairs);
-  const kept = await options.keep?.(workOf({ asked, made, setup, plan }));
+  const { runs, references } = setup;
+  const kept = await options.keep?.(workOf({ asked: { ...asked, references }, made, runs, plan }));
   if (kept?.kind === "finished") return kept.result;
   const prepared = planned - started;
   const begun = milliseconds(); // hashing weights and opening records is none of the work
@@ -178,31 +184,6 @@ function attributesOf(options: PatchingOptions, { metric, direction, ablate }: S
   };
 }
 
-/** The work that was planned; a guess of seconds is no part of it, as a result does not depend on the machine. */
-function planAttributes({ variants, unchanged, waves, flops, stateBytes }: SweepPlan): Json {
-  return { variants, unchanged, waves: waves.length, flops, state_bytes: stateBytes };
-}
-
-/** All that the numbers follow from, as text. */
-function workOf(parts: {
-  readonly asked: Record<string, Json>;
-  readonly made: Record<string, Json>;
-  readonly setup: Setup;
-  readonly plan: SweepPlan;
-}): string {
-  const { asked, made, setup, plan } = parts;
-  const { prompts, model, software } = made;
-  return JSON.stringify({
-    ...asked,
-    prompts,
-    references: setup.references,
-    model,
-    software,
-    runs: setup.runs.map(({ ids, read }) => [ids, read]),
-    waves: plan.waves.map(({ end, variants, newRuns }) => [end, variants, newRuns]),
-  });
-}
-
 /** Everything that is decided before anything runs. */
 interface Setup {
   readonly pairs: readonly Pair[];
@@ -228,14 +209,7 @@ function prepare(model: Model, pairs: readonly Pair[], options: PatchingOptions)
   const [positions] = lengths;
   const laid = grids(model, { ...options, positions: lengths.size === 1 ? positions : undefined });
 
-  const own = pairs.flatMap(({ clean, corrupt }, i) => {
-    const plan = plans[i] as MetricPlan;
-    const read = plan.positions.map(({ pos, columns, logsumexp, fullLogits }) => ({
-      position: pos,
-      readout: { columns, logsumexp, logits: fullLogits },
-    }));
-    return [clean, corrupt].map(({ ids }) => ({ ids: [...ids, ...plan.appended], read }));
-  });
+  const own = pairRuns(pairs, plans);
   const references = options.references ?? own.filter((_, index) => index % 2 === 1).map(({ ids }) => ids);
   if (ablate.kind !== "resample") {
     return {
@@ -270,8 +244,6 @@ function prepare(model: Model, pairs: readonly Pair[], options: PatchingOptions)
   };
 }
 
-const cleanRun = (pair: number): number => 2 * pair;
-const corruptRun = (pair: number): number => 2 * pair + 1;
 const baseRun = (pair: number, direction: Direction): number =>
   direction === "denoise" ? corruptRun(pair) : cleanRun(pair);
 const sourceRun = (pair: number, direction: Direction): number =>
@@ -347,42 +319,14 @@ async function evaluate(
   setup: Setup,
   { variants, plan, log, options }: Evaluation,
 ): Promise<PatchedValues> {
-  const { pairs, plans, draws, grids: laid, direction } = setup;
-  const input: SweepInput = { runs: setup.runs, count: variants.count, variant: variants.variant };
-  const readings = new Map<number, Reading>();
-  const metricOf = (pair: number, reading: Reading): number =>
-    evaluateMetric(plans[pair] as MetricPlan, reading, readings.get(cleanRun(pair)) ?? reading);
-  const ofRuns = new Map<number, number>();
-  const metricOfRun = (run: number): number => {
-    let found = ofRuns.get(run);
-    if (found === undefined) {
-      found = metricOf(Math.floor(run / 2), readings.get(run) ?? []);
-      ofRuns.set(run, found);
-    }
-    return found;
-  };
-
-  const measured: Measured = { values: new Float64Array(variants.count), unchanged: 0 };
-  const keeper = log === undefined ? undefined : waveKeeper(model, input, { log, plan, measured });
-  let isRestoring = keeper !== undefined;
-  await sweep(model, input, {
-    ...(options.signal === undefined ? {} : { signal: options.signal }),
+  const { pairs, plans, draws, grids: laid } = setup;
+  const found = await measure(model, {
+    ...options,
+    plans,
+    input: { runs: setup.runs, ...variants },
     plan,
-    keeper,
-    onProgress(done, total) {
-      const kept = isRestoring ? (keeper?.found() ?? 0) : 0;
-      isRestoring = false;
-      if (kept > 0) options.onResume?.(kept, plan.waves.length);
-      options.onProgress?.(done, total);
-    },
-    onRun(run, reading) {
-      if (run < 2 * pairs.length) readings.set(run, reading);
-    },
-    onReading(index, reading, unchanged) {
-      const { pair } = variants.place(index);
-      measured.values[index] = unchanged ? metricOfRun(baseRun(pair, direction)) : metricOf(pair, reading);
-      if (unchanged) measured.unchanged += 1;
-    },
+    pairOf: (index) => variants.place(index).pair,
+    log,
   });
   // In the order of the draws, whatever that of the waves.
   const cells = laid.reduce((sum, { size }) => sum + size, 0);
@@ -390,15 +334,13 @@ async function evaluate(
   for (let cell = 0; cell < cells * pairs.length; cell++) {
     const place = variants.place(cell * draws);
     let sum = 0;
-    for (let draw = 0; draw < draws; draw++) sum += (measured.values[cell * draws + draw] ?? 0) / draws;
+    for (let draw = 0; draw < draws; draw++) sum += (found.values[cell * draws + draw] ?? 0) / draws;
     values[place.grid]?.set([sum], place.pair * (laid[place.grid]?.size ?? 0) + place.cell);
   }
   return {
-    clean: Float64Array.from(pairs, (_, pair) => metricOfRun(cleanRun(pair))),
-    corrupt: Float64Array.from(pairs, (_, pair) => metricOfRun(corruptRun(pair))),
+    ...found,
     values,
-    exact: measured.unchanged,
-    earlierSeconds: keeper?.seconds() ?? 0,
+    exact: found.unchanged,
   };
 }
 
@@ -455,15 +397,6 @@ async function verify(
     const swept = found.values[grid]?.[pair * (laid[grid]?.size ?? 0) + cell] ?? 0;
     worst = Math.max(worst, Math.abs(value - swept));
   }
-  const scale = Math.max(
-    ...pairs.map((_, i) => Math.abs((found.clean[i] ?? 0) - (found.corrupt[i] ?? 0))),
-    1e-3,
-  );
-  if (!(worst <= VERIFY_TOLERANCE * scale)) {
-    throw new Error(
-      `verification failed: a cell computed by a whole forward pass differs by ${worst} from the sweep, ` +
-        `${VERIFY_TOLERANCE * scale} at most is rounding. This is a defect of crosspatch: please report it.`,
-    );
-  }
+  requireAgreement(worst, found);
   return { verify_cells: wanted, verify_max_abs_diff: worst, noise_floor: floor };
 }
