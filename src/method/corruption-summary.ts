@@ -6,21 +6,14 @@ import { bootstrapMean, drawResamples, mean } from "../numeric/statistics.ts";
 import type { Dataset, Json, Variable } from "../result/result.ts";
 import { dataset } from "../result/result.ts";
 import type { Finding, Ranged } from "./corruption-agreement.ts";
+import type { Compared, OffSummary } from "./corruption-compared.ts";
 import type { RunStates } from "./corruption-distance.ts";
 import { verdict } from "./corruption-verdict.ts";
-import type { Compared, ComparisonOptions } from "./corruptions.ts";
-
-/** A corruption's runs against the clean one, mean over layers, by role. */
-export interface OffSummary {
-  /** Distance from natural states over the clean run's. */
-  readonly distance: readonly Ranged[];
-  readonly norm: readonly Ranged[];
-  readonly entropy: readonly Ranged[];
-}
 
 interface Parts {
   readonly pairs: readonly Pair[];
-  readonly options: ComparisonOptions;
+  /** Whether pairs were taken in their reverse too. */
+  readonly symmetric: boolean;
   readonly warnings: readonly string[];
   readonly made: Readonly<Record<string, Json>>;
   readonly seconds: number;
@@ -29,7 +22,6 @@ interface Parts {
 /** The dataset of a comparison. */
 export function comparisonDataset(compared: Compared, parts: Parts): Dataset {
   const { model, metrics, corrupted, layout, off, values, reference, units } = compared;
-  const { options } = parts;
   const { corruptions } = corrupted;
   const summaries = corruptions.map((_, corruption) => offSummary(compared, corruption));
   const judged = verdict(compared, summaries);
@@ -76,7 +68,7 @@ export function comparisonDataset(compared: Compared, parts: Parts): Dataset {
         metrics: [...metrics],
         corruptions: corruptions.map(({ name }) => name),
         samples: corruptions.map((_, i) => corrupted.runs[0]?.[i]?.length ?? 0),
-        symmetric: options.symmetric ?? false,
+        symmetric: parts.symmetric,
         seed: compared.seed,
       },
       ...parts.made,

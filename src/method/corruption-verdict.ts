@@ -3,8 +3,7 @@
 import type { Json } from "../result/result.ts";
 import { metricWords } from "../result/words.ts";
 import type { Finding, Ranged } from "./corruption-agreement.ts";
-import type { OffSummary } from "./corruption-summary.ts";
-import type { Compared } from "./corruptions.ts";
+import type { Compared, OffSummary } from "./corruption-compared.ts";
 
 /** Corruptions order cells alike from the first on, differently below the second (Spearman's correlation). */
 const ALIKE = 0.8;

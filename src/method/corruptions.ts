@@ -12,13 +12,14 @@ import type { Model } from "../model/model.ts";
 import type { Pair } from "../model/pair.ts";
 import { mean } from "../numeric/statistics.ts";
 import type { Dataset } from "../result/result.ts";
-import { type Comparison, compare, type Effects } from "./corruption-agreement.ts";
-import { type Layout, layOut } from "./corruption-cells.ts";
-import { type OffData, offData } from "./corruption-distance.ts";
-import { type Corrupted, type CorruptionOptions, corrupt } from "./corruption-kinds.ts";
+import { compare, type Effects } from "./corruption-agreement.ts";
+import { layOut } from "./corruption-cells.ts";
+import type { Compared } from "./corruption-compared.ts";
+import { offData } from "./corruption-distance.ts";
+import { type CorruptionOptions, corrupt } from "./corruption-kinds.ts";
 import { comparisonDataset } from "./corruption-summary.ts";
 import { type ComparedMetric, type ComparedValues, signOf, sweepCorruptions } from "./corruption-sweep.ts";
-import { type Units, unitsOver } from "./corruption-units.ts";
+import { unitsOver } from "./corruption-units.ts";
 import { provenance } from "./provenance.ts";
 
 export interface ComparisonOptions extends CorruptionOptions {
@@ -37,23 +38,6 @@ export interface ComparisonOptions extends CorruptionOptions {
   readonly stateBytes?: number | undefined;
   readonly onProgress?: ((done: number, total: number) => void) | undefined;
   readonly signal?: { readonly aborted: boolean } | undefined;
-}
-
-/** All numbers of a comparison, before they are put into words and variables. */
-export interface Compared {
-  readonly model: Model;
-  readonly metrics: readonly ComparedMetric[];
-  readonly corrupted: Corrupted;
-  readonly layout: Layout;
-  readonly units: Units;
-  readonly off: OffData;
-  readonly values: ComparedValues;
-  /** Index of the corruption that the others are held against: replacement, else the last. */
-  readonly reference: number;
-  /** [grid][metric] over corruptions, [grid][corruption] over metrics. */
-  readonly byMetric: readonly (readonly Comparison[])[];
-  readonly byCorruption: readonly (readonly Comparison[])[];
-  readonly seed: number;
 }
 
 /**
@@ -135,7 +119,7 @@ export async function corruptionComparison(
   };
   return comparisonDataset(compared, {
     pairs,
-    options,
+    symmetric: options.symmetric ?? false,
     warnings: [
       ...corrupted.warnings,
       ...(replacement < 0 ? [] : pairWarnings(all, { values, corruption: replacement, metrics })),
