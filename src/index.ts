@@ -8,11 +8,13 @@ export type { Tensor } from "./core/tensor.ts";
 export type { Result } from "./library.node.ts";
 export {
   activationPatching,
+  attention,
   attribution,
   attributionPathologies,
   attributionRecall,
   backups,
   causalTracing,
+  corruptionComparison,
   direct,
   hydra,
   layerRedundancy,
@@ -22,10 +24,12 @@ export {
 export type { UnitAblation } from "./method/ablated-units.ts";
 export type { Ablation } from "./method/ablation.ts";
 export type { PatchingOptions } from "./method/activation-patching.ts";
+export type { AttentionOptions } from "./method/attention.ts";
 export type { AttributionOptions, Estimator } from "./method/attribution.ts";
 export type { RecallOptions } from "./method/attribution-recall.ts";
 export type { BackupOptions, HeadName } from "./method/backups.ts";
 export type { TracingOptions } from "./method/causal-tracing.ts";
+export type { ComparisonOptions } from "./method/corruptions.ts";
 export type { DirectOptions } from "./method/direct.ts";
 export type { HydraOptions } from "./method/hydra.ts";
 export type { RedundancyOptions } from "./method/layer-redundancy.ts";

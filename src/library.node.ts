@@ -2,11 +2,13 @@
 
 import type { PatchingOptions } from "./method/activation-patching.ts";
 import * as method from "./method/activation-patching.ts";
+import * as attended from "./method/attention.ts";
 import * as attributed from "./method/attribution.ts";
 import * as pathological from "./method/attribution-pathologies.ts";
 import * as recalled from "./method/attribution-recall.ts";
 import * as stepIn from "./method/backups.ts";
 import * as tracing from "./method/causal-tracing.ts";
+import * as corruption from "./method/corruptions.ts";
 import * as shares from "./method/direct.ts";
 import * as repair from "./method/hydra.ts";
 import * as redundancy from "./method/layer-redundancy.ts";
@@ -126,6 +128,20 @@ export async function causalTracing(
 }
 
 /**
+ * The same cells restored in runs corrupted by noise, by other tokens, by a mean or by nothing: where they find the same.
+ * See {@link corruption.corruptionComparison} for the variables of the result.
+ *
+ * @throws InputError for unknown sites, pairs that a metric is not defined on, resampling without anything to draw from.
+ */
+export async function corruptionComparison(
+  model: Model,
+  pairs: Pair | readonly Pair[],
+  options: corruption.ComparisonOptions = {},
+): Promise<Result> {
+  return result(await corruption.corruptionComparison(model, "clean" in pairs ? [pairs] : pairs, options));
+}
+
+/**
  * Direct logit attribution of prompts (`{ prompt, answer?, foil? }`) or pairs: shares that sum to the logit.
  * See {@link shares.direct} for the variables of the result.
  *
@@ -137,6 +153,20 @@ export async function direct(
   options: shares.DirectOptions = {},
 ): Promise<Result> {
   return result(await shares.direct(model, promptsOf(model, prompts), options));
+}
+
+/**
+ * Attention patterns of prompts (`{ prompt, answer?, roles? }`) or pairs, and scores of every head.
+ * See {@link attended.attention} for the variables of the result.
+ *
+ * @throws InputError for prompts of fewer than three tokens, heads that are not there.
+ */
+export async function attention(
+  model: Model,
+  prompts: Prompts,
+  options: attended.AttentionOptions = {},
+): Promise<Result> {
+  return result(await attended.attention(model, promptsOf(model, prompts), options));
 }
 
 /**

@@ -3,7 +3,9 @@ import { readFile, stat } from "node:fs/promises";
 import type { Device } from "../backend/ort/node.node.ts";
 import { type Fault, inputError, refuse } from "../core/errors.ts";
 import type { Tensor } from "../core/tensor.ts";
+import { attentionJob } from "../job/attention.ts";
 import { attributeJob } from "../job/attribute.ts";
+import { corruptionsJob } from "../job/corruptions.ts";
 import { formatBytes, formatFlops } from "../job/cost.ts";
 import { directJob } from "../job/direct.ts";
 import type { Experiment, ExperimentOf } from "../job/experiment.ts";
@@ -118,9 +120,11 @@ const jobs: { readonly [C in Computed]: Job<C> } = {
   run: { label: "generating", counts: "steps", run: runJob },
   patch: { label: "patching", counts: "flops", run: patchJob },
   attribute: { label: "estimating", counts: "steps", run: attributeJob },
+  corruptions: { label: "comparing", counts: "flops", run: corruptionsJob },
   trace: { label: "tracing", counts: "flops", run: traceJob },
   redundancy: { label: "cutting", counts: "steps", run: redundancyJob },
   hydra: { label: "ablating", counts: "steps", run: hydraJob },
+  attention: { label: "reading", counts: "steps", run: attentionJob },
   direct: { label: "splitting", counts: "steps", run: directJob },
 };
 

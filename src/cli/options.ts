@@ -99,6 +99,7 @@ const labels = {
 
 const VARIANT = "What is noised and restored:";
 const SPLIT = "What is split:";
+const CORRUPTED = "How the tokens that differ are corrupted:";
 
 /** Of the commands that need one prompt at least. */
 const fact = {
@@ -356,6 +357,39 @@ const flags: { readonly [C in CommandName]: Flags<OptionsOf[C]> } = {
     ...machine,
     ...outputs,
   },
+  attention: {
+    ...pair,
+    clean: { takes: "<text>", group: PROMPTS, help: "prompt with the behaviour, of a pair" },
+    corrupt: { takes: "<text>", group: PROMPTS, help: "prompt without it, of as many tokens" },
+    answer: { ...fact.answer, help: "what should follow: its token in the prompt is a role" },
+    foil: { ...fact.foil, help: "what might follow instead: likewise" },
+    n: { takes: "<n>", group: PROMPTS, help: "pairs of the task (default 10), sequences of --repeat (8)" },
+    prompt: fact.prompt,
+    prompts: {
+      takes: "<file>",
+      group: PROMPTS,
+      help: 'JSONL of prompts, one a line: a string, or {"prompt", "answer", "foil", "subject", "roles"}',
+    },
+    repeat: {
+      takes: "<tokens>",
+      group: PROMPTS,
+      help: "instead: so many random tokens, said twice: what tells induction heads apart",
+    },
+    from: {
+      takes: "<rows>",
+      group: MEASURE,
+      help: "attention to roles: from the last position (last, default), or all",
+    },
+    patterns: {
+      takes: "<heads>",
+      group: MEASURE,
+      help: "heads whose patterns are shown, e.g. 9.6,9.9, or all (default: the two strongest of each score)",
+    },
+    example: { takes: "<n>", group: MEASURE, help: "the prompt that they are of, from 0 (default 0)" },
+    "per-pair": { group: MEASURE, help: "every prompt's own scores too" },
+    ...machine,
+    ...outputs,
+  },
   redundancy: {
     text: { takes: "<file>", group: PROMPTS, help: "running text" },
     tokens: { takes: "<n>", group: PROMPTS, help: "tokens of a stretch of it (default 32)" },
@@ -368,6 +402,45 @@ const flags: { readonly [C in CommandName]: Flags<OptionsOf[C]> } = {
       help: "run these backwards, e.g. 8-21 (default: the middle half)",
     },
     seed: { takes: "<n>", group: MEASURE, help: "of intervals (default 0)" },
+    ...machine,
+    ...outputs,
+  },
+  corruptions: {
+    ...pair,
+    corruption: {
+      takes: "<kinds>",
+      group: CORRUPTED,
+      help: "some of noise,replacement,resample,mean,zero (default: all)",
+    },
+    sigma: {
+      takes: "<factors>",
+      group: CORRUPTED,
+      help: "deviations of the noise over that of the embeddings (default 1,3)",
+    },
+    samples: { takes: "<n>", group: CORRUPTED, help: "noised runs of each pair and deviation (default 4)" },
+    draws: { takes: "<n>", group: CORRUPTED, help: "other pairs drawn by resample (default 2)" },
+    symmetric: { group: CORRUPTED, help: "every pair in its reverse too: the foil as answer" },
+    site: {
+      takes: "<names>",
+      group: CELLS,
+      help: "what is restored (default resid_pre,mlp_out,attn_out); z head by head",
+    },
+    window: { takes: "<sizes>", group: CELLS, help: "layers of outputs restored together (default 1,5)" },
+    metric: {
+      takes: "<names>",
+      group: MEASURE,
+      help: "some of logit_diff,prob,kl,logprob (default the first three); the verdict is under the first",
+    },
+    reference: {
+      takes: "<file>",
+      group: MEASURE,
+      help: "natural prompts that distances are from, one JSON string a line (default: the other pairs')",
+    },
+    verify: {
+      takes: "<n>",
+      group: MEASURE,
+      help: "cells computed again by whole forward passes (default 4)",
+    },
     ...machine,
     ...outputs,
   },

@@ -3,12 +3,12 @@
 import type { UnitAblation } from "../method/ablated-units.ts";
 import { backups } from "../method/backups.ts";
 import { hydra } from "../method/hydra.ts";
-import { type Prompted, prepareFacts, readFacts } from "../model/fact.ts";
 import type { Model } from "../model/model.ts";
 import type { Dataset } from "../result/result.ts";
+import { headNamed } from "./heads.ts";
 import type { JobContext } from "./input.ts";
 import type { HydraOptions } from "./options.ts";
-import { promptedOf, readPrompts } from "./prompts.ts";
+import { promptsFileOr, readPrompts } from "./prompts.ts";
 import { withWarnings } from "./warnings.ts";
 
 /** Draws where none are asked for. */
@@ -17,7 +17,7 @@ const DEFAULT_DRAWS = 10;
 /** Ablates and measures. @throws InputError before anything is computed. */
 export async function hydraJob(model: Model, options: HydraOptions, context: JobContext): Promise<Dataset> {
   const { bos = model.tokenizer.addsBos, reference } = options;
-  const { prompts, warnings } = await promptsOf(model, options, context);
+  const { prompts, warnings } = await promptsFileOr(options, model.tokenizer, context);
   const texts =
     reference === undefined ? undefined : readPrompts(await context.readText(reference), reference);
   const common = {
@@ -33,10 +33,7 @@ export async function hydraJob(model: Model, options: HydraOptions, context: Job
         ...common,
         rounds: options.rounds,
         perRound: options["per-round"],
-        first: options.first?.map((name) => {
-          const [layer = 0, head = 0] = name.split(".").map(Number);
-          return { layer, head };
-        }),
+        first: options.first?.map(headNamed),
       })
     : await hydra(model, prompts, {
         ...common,
@@ -50,25 +47,4 @@ export async function hydraJob(model: Model, options: HydraOptions, context: Job
 
 function ablationOf({ ablate = "resample", draws = DEFAULT_DRAWS }: HydraOptions): UnitAblation {
   return ablate === "resample" ? { kind: "resample", draws } : { kind: ablate };
-}
-
-async function promptsOf(
-  { tokenizer }: Model,
-  options: HydraOptions,
-  context: Pick<JobContext, "readText">,
-): Promise<{ readonly prompts: readonly Prompted[]; readonly warnings: readonly string[] }> {
-  const { prompts: path, bos } = options;
-  if (path === undefined) return promptedOf(options, tokenizer, context);
-  const { specs, where } = readFacts(withKeys(await context.readText(path)), path);
-  const { facts, warnings } = prepareFacts(specs, tokenizer, { bos, where });
-  return { prompts: facts, warnings };
-}
-
-/** Lines that are no more than a JSON string are prompts without an answer. */
-function withKeys(jsonl: string): string {
-  return jsonl
-    .replace(/^\uFEFF/, "")
-    .split("\n")
-    .map((line) => (/^\s*"/.test(line) ? `{"prompt":${line.trim()}}` : line))
-    .join("\n");
 }

@@ -1,4 +1,6 @@
 /** @file How each option is read: what it may be, and its bounds. */
+import { corruptionKinds } from "../method/corruption-kinds.ts";
+import { comparedMetrics } from "../method/corruption-sweep.ts";
 import { metricNames } from "../metric/plan.ts";
 import { MAX_PAIRS } from "../model/pair-spec.ts";
 import { taskNames } from "../task/registry.ts";
@@ -7,17 +9,21 @@ import {
   between,
   bytes,
   choice,
+  choices,
   type FieldsOf,
   flag,
   indices,
   names,
+  numbers,
   text,
   texts,
   whole,
 } from "./fields.ts";
 import type {
+  AttentionOptions,
   AttributeOptions,
   CommandName,
+  CorruptionsOptions,
   DirectOptions,
   FactOptions,
   HydraOptions,
@@ -42,6 +48,9 @@ const MAX_DRAWS = 10_000;
 
 /** Rounds, and heads of a round: by then every head of a large model is ablated. */
 const MAX_ROUNDS = 1000;
+
+/** Random tokens of half a sequence: patterns of the whole fit in memory. */
+const MAX_REPEATED = 4096;
 
 /** Layers of a window: more than any model has. */
 const MAX_WINDOW = 10_000;
@@ -182,6 +191,30 @@ const trace: FieldsOf<TraceOptions> = {
   ...outputs,
 };
 
+const corruptions: FieldsOf<CorruptionsOptions> = {
+  clean: text,
+  corrupt: text,
+  answer: texts,
+  foil: texts,
+  pairs: text,
+  task: choice(taskNames),
+  n: whole(1, MAX_PAIRS),
+  seed: whole(0, MAX_SEED),
+  bos: flag,
+  corruption: choices(corruptionKinds),
+  sigma: numbers(0),
+  samples: whole(1, MAX_DRAWS),
+  draws: whole(1, MAX_DRAWS),
+  symmetric: flag,
+  site: names,
+  window: indices,
+  metric: choices(comparedMetrics),
+  reference: text,
+  verify: whole(0),
+  ...machine,
+  ...outputs,
+};
+
 const redundancy: FieldsOf<RedundancyOptions> = {
   text,
   tokens: whole(2),
@@ -222,6 +255,27 @@ const hydra: FieldsOf<HydraOptions> = {
   ...outputs,
 };
 
+const attention: FieldsOf<AttentionOptions> = {
+  prompt: text,
+  prompts: text,
+  answer: texts,
+  foil: texts,
+  clean: text,
+  corrupt: text,
+  pairs: text,
+  task: choice(taskNames),
+  n: whole(1, MAX_PAIRS),
+  seed: whole(0, MAX_SEED),
+  bos: flag,
+  repeat: whole(2, MAX_REPEATED),
+  from: choice(["last", "all"]),
+  patterns: names,
+  example: whole(0, MAX_PAIRS),
+  "per-pair": flag,
+  ...machine,
+  ...outputs,
+};
+
 /** Complete by type. */
 export const fields: { readonly [C in CommandName]: FieldsOf<OptionsOf[C]> } = {
   info,
@@ -230,6 +284,8 @@ export const fields: { readonly [C in CommandName]: FieldsOf<OptionsOf[C]> } = {
   attribute,
   direct,
   trace,
+  corruptions,
   redundancy,
   hydra,
+  attention,
 };

@@ -1,6 +1,9 @@
 /** @file The options of each command, as data: the same names on a command line and in an experiment file. */
 import type { Ablation } from "../method/ablation.ts";
+import type { AttendedFrom } from "../method/attention-targets.ts";
 import type { StepRule } from "../method/attribution-gradients.ts";
+import type { CorruptionKind } from "../method/corruption-kinds.ts";
+import type { ComparedMetric } from "../method/corruption-sweep.ts";
 import type { DirectOn } from "../method/direct.ts";
 import type { Distribution } from "../method/noise.ts";
 import type { Severed } from "../method/tracing-cells.ts";
@@ -157,6 +160,33 @@ export interface AttributeOptions
   readonly "per-pair"?: boolean;
 }
 
+export interface AttentionOptions extends OutputOptions, MachineOptions, PairOptions {
+  readonly prompt?: string;
+  /** File of prompts. */
+  readonly prompts?: string;
+  /** Random tokens of a sequence, said twice. */
+  readonly repeat?: number;
+  readonly from?: AttendedFrom;
+  /** Heads, such as 9.6, or all. */
+  readonly patterns?: readonly string[];
+  readonly example?: number;
+  readonly "per-pair"?: boolean;
+}
+
+export interface CorruptionsOptions
+  extends OutputOptions,
+    MachineOptions,
+    PairOptions,
+    Pick<PatchOptions, "draws" | "reference" | "site" | "verify"> {
+  readonly corruption?: readonly CorruptionKind[];
+  /** Of the noise, over that of the embeddings, one after the other. */
+  readonly sigma?: readonly number[];
+  readonly samples?: number;
+  readonly window?: readonly number[];
+  readonly metric?: readonly ComparedMetric[];
+  readonly symmetric?: boolean;
+}
+
 export interface RedundancyOptions extends OutputOptions, MachineOptions {
   /** File of running text. */
   readonly text?: string;
@@ -192,6 +222,8 @@ export interface HydraOptions
 
 /** The options of every command. */
 export interface OptionsOf {
+  readonly corruptions: CorruptionsOptions;
+  readonly attention: AttentionOptions;
   readonly hydra: HydraOptions;
   readonly attribute: AttributeOptions;
   readonly redundancy: RedundancyOptions;

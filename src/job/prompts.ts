@@ -1,7 +1,7 @@
 /** @file Prompts of a job: pairs as typed, from a file or from a task, and reference prompts. */
 import { z } from "zod";
 import { type Fault, refuse } from "../core/errors.ts";
-import { type Fact, type Prompted, prepareFacts, readFacts } from "../model/fact.ts";
+import { type Fact, prepareFacts, readFacts } from "../model/fact.ts";
 import type { Pair } from "../model/pair.ts";
 import { preparePairs } from "../model/pair.ts";
 import { MAX_LINE_CHARACTERS, MAX_PAIRS, type PairSpec, readPairs } from "../model/pair-spec.ts";
@@ -62,13 +62,35 @@ export async function promptedOf(
   options: DirectOptions,
   tokenizer: Tokenizer,
   context: Pick<JobContext, "readText">,
-): Promise<{ readonly prompts: readonly Prompted[]; readonly warnings: readonly string[] }> {
+): Promise<{ readonly prompts: readonly (Fact | Pair)[]; readonly warnings: readonly string[] }> {
   if (options.prompt === undefined && options.facts === undefined) {
     const { pairs, warnings } = await pairsOf(options, tokenizer, context);
     return { prompts: pairs, warnings };
   }
   const { facts, warnings } = await factsOf(options, tokenizer, context);
   return { prompts: facts, warnings };
+}
+
+/** Prompts of a file of {@link readFacts}'s lines or mere JSON strings, or from wherever else the options have them. */
+export async function promptsFileOr(
+  options: DirectOptions & { readonly prompts?: string },
+  tokenizer: Tokenizer,
+  context: Pick<JobContext, "readText">,
+): Promise<{ readonly prompts: readonly (Fact | Pair)[]; readonly warnings: readonly string[] }> {
+  const { prompts: path, bos } = options;
+  if (path === undefined) return promptedOf(options, tokenizer, context);
+  const { specs, where } = readFacts(withKeys(await context.readText(path)), path);
+  const { facts, warnings } = prepareFacts(specs, tokenizer, { bos, where });
+  return { prompts: facts, warnings };
+}
+
+/** Lines that are no more than a JSON string are prompts without an answer. */
+function withKeys(jsonl: string): string {
+  return jsonl
+    .replace(/^\uFEFF/, "")
+    .split("\n")
+    .map((line) => (/^\s*"/.test(line) ? `{"prompt":${line.trim()}}` : line))
+    .join("\n");
 }
 
 const text = z.string().min(1);

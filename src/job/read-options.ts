@@ -2,8 +2,10 @@
 import type { Fault } from "../core/errors.ts";
 import type { Ablation } from "../method/ablation.ts";
 import { type OptionFault, readFields } from "./fields.ts";
+import { HEAD_PATTERN } from "./heads.ts";
 import { fields } from "./option-fields.ts";
 import type {
+  AttentionOptions,
   AttributeOptions,
   CommandName,
   FactOptions,
@@ -103,9 +105,38 @@ const together: { readonly [C in CommandName]: (options: OptionsOf[C]) => readon
     for (const option of ["heads", "clamp", "top-percent", "per-pair"] as const) {
       if (backups === true) expect(option, "--backups", "one of the two");
     }
-    const strange = options.first?.filter((name) => !/^\d{1,5}\.\d{1,5}$/.test(name)) ?? [];
+    const strange = options.first?.filter((name) => !HEAD_PATTERN.test(name)) ?? [];
     if (strange.length > 0)
       faults.push({ option: "first", found: strange.join(", "), wanted: "heads such as 9.6,9.9" });
+    return faults;
+  },
+  attention(options) {
+    const { repeat, patterns } = options;
+    const faults = [...showFaults(options)];
+    const given = attentionPrompts.filter((option) => options[option] !== undefined);
+    if (repeat === undefined) faults.push(...hydraPromptFaults(options));
+    else {
+      for (const option of given) faults.push({ option, found: "--repeat", wanted: "one of the two" });
+    }
+    const strange =
+      patterns?.join() === "all" ? [] : (patterns?.filter((name) => !HEAD_PATTERN.test(name)) ?? []);
+    if (strange.length > 0)
+      faults.push({ option: "patterns", found: strange.join(", "), wanted: "heads such as 9.6,9.9, or all" });
+    return faults;
+  },
+  corruptions(options) {
+    const { corruption } = options;
+    const faults = [...promptFaults(options), ...showFaults(options)];
+    for (const [option, kind] of [
+      ["sigma", "noise"],
+      ["samples", "noise"],
+      ["draws", "resample"],
+    ] as const) {
+      if (options[option] === undefined || corruption === undefined || corruption.includes(kind)) continue;
+      faults.push({ option, found: `--corruption ${corruption.join(",")}`, wanted: `${kind} among them` });
+    }
+    if (options.window?.includes(0))
+      faults.push({ option: "window", found: "0", wanted: "1 layer or more" });
     return faults;
   },
   redundancy: (options) => [...textFaults(options), ...showFaults(options)],
@@ -134,6 +165,18 @@ const together: { readonly [C in CommandName]: (options: OptionsOf[C]) => readon
   },
 };
 
+/** Where prompts of `attention` may come from beside `repeat`. */
+const attentionPrompts = [
+  "prompt",
+  "prompts",
+  "answer",
+  "foil",
+  "clean",
+  "corrupt",
+  "pairs",
+  "task",
+] as const;
+
 /** Prompts of `direct` and `trace` come from exactly one place. */
 function factFaults(options: FactOptions, others: readonly string[] = []): OptionFault[] {
   const { prompt, facts } = options;
@@ -155,8 +198,8 @@ function factFaults(options: FactOptions, others: readonly string[] = []): Optio
   return [{ option: "facts", found: "--answer or --foil beside it", wanted: "answers in the file" }];
 }
 
-/** Prompts of `hydra` come from exactly one place. */
-function hydraPromptFaults(options: HydraOptions): OptionFault[] {
+/** Prompts of `hydra` and `attention` come from exactly one place. */
+function hydraPromptFaults(options: HydraOptions | AttentionOptions): OptionFault[] {
   const { prompt, prompts, clean, corrupt, pairs, task, answer, foil, n } = options;
   const paired = [clean, corrupt, pairs, task].some((value) => value !== undefined);
   if (paired && prompt === undefined && prompts === undefined) return promptFaults(options);

@@ -35,10 +35,23 @@ export const methods: readonly Method[] = [
     source: "Meng et al. 2022 (ROME)",
   },
   {
+    name: "corruptions",
+    command: "corruptions",
+    summary: "noise, replacement, mean and zero side by side: where they find the same, how far off the data they are",
+    source: "Zhang & Nanda 2024; Meng et al. 2022 (noise); Ledoit & Wolf 2004 (shrinkage)",
+  },
+  {
     name: "direct",
     command: "direct",
     summary: "direct logit attribution: every component's exact share of a logit; the logit lens",
     source: "Elhage et al. 2021; nostalgebraist 2020",
+  },
+  {
+    name: "attention",
+    command: "attention",
+    summary: "attention: patterns, and which heads look back one token, for copies, for names; which copy",
+    source:
+      "Elhage et al. 2021; Olsson et al. 2022 (induction heads); Kobayashi et al. 2020 (value-weighted)",
   },
   {
     name: "hydra",

@@ -7,7 +7,7 @@ import { strongestRows } from "./cell-table.ts";
 import { namedLabels, visible } from "./labels.ts";
 import { isTopTokens } from "./panels.ts";
 import { pageScript, pageStyle } from "./report-page.ts";
-import { figureNotes, plot } from "./spec.ts";
+import { figureNotes, plot, showsEffects } from "./spec.ts";
 import { svg, toVega } from "./svg.ts";
 
 export interface ReportOptions {
@@ -42,7 +42,7 @@ export async function report(dataset: Dataset, options: ReportOptions): Promise<
 ${warnings(dataset)}${prompts(dataset)}${numbers(dataset)}
 <h2>Figure</h2>
 <div id="figure" class="scroll">${await svg(spec)}</div>
-<p class="soft">${html(figureNotes(dataset).join(" "))} ${isTopTokens(dataset) ? "" : `${html(noEffectWords(dataset))}; blue: the metric rises, red: it falls. `}Point at a cell for its values.</p>
+<p class="soft">${html(figureNotes(dataset).join(" "))} ${isTopTokens(dataset) || !showsEffects(dataset) ? "" : `${html(noEffectWords(dataset))}; blue: the metric rises, red: it falls. `}Point at a cell for its values.</p>
 ${strongestSection(dataset, options.strongest ?? 20)}
 <h2>How it was made</h2>
 ${verification(dataset)}

@@ -1,6 +1,7 @@
 /** @file A result as a Vega-Lite specification: its panels, heading and notes. */
 import type { Dataset } from "../result/result.ts";
 import { baselinesLine, question } from "../result/words.ts";
+import { attentionViews } from "./attention.ts";
 import { type AttributionViews, attributionViews } from "./attribution.ts";
 import { wrap } from "./labels.ts";
 import { axisText, layPanels, type Panel, type PanelOptions, type Panels } from "./panels.ts";
@@ -27,7 +28,7 @@ interface Layout {
 /** The figure of a result. */
 export function plot(dataset: Dataset, options: PlotOptions = {}): Spec {
   if (isTrace(dataset)) return tracingFigure(dataset, options);
-  const own = attributionViews(dataset);
+  const own = ownViews(dataset);
   if (own !== undefined) return ownFigure(dataset, { ...own, title: options.title });
   const laid = layPanels(dataset, options);
   const { panels, limit } = laid;
@@ -58,6 +59,16 @@ export function plot(dataset: Dataset, options: PlotOptions = {}): Spec {
     ...(isSingle ? views[0] : body),
     config,
   };
+}
+
+/** The views of a method that has a figure of its own kind. */
+function ownViews(dataset: Dataset): AttributionViews | undefined {
+  return attributionViews(dataset) ?? attentionViews(dataset);
+}
+
+/** Whether colours of the figure stand for effects: red for a loss, blue for a gain. */
+export function showsEffects(dataset: Dataset): boolean {
+  return ownViews(dataset) === undefined;
 }
 
 /** A figure with views of its own under the usual heading. */
@@ -102,7 +113,7 @@ function tracingFigure(dataset: Dataset, options: PlotOptions): Spec {
 
 /** What a reader of the figure must know: what is left out, what the dots, lines and grey cells mean. */
 export function figureNotes(dataset: Dataset, options: PlotOptions = {}): string[] {
-  return notesOn(layPanels(dataset, options));
+  return [...(ownViews(dataset)?.notes ?? notesOn(layPanels(dataset, options)))];
 }
 
 function notesOn({ panels, notes }: Panels): string[] {

@@ -2,6 +2,7 @@
 import { strongest } from "../result/cells.ts";
 import type { Dataset } from "../result/result.ts";
 import { baselinesLine, formatNumber, metricWord, noEffectWords, question, unitOf } from "../result/words.ts";
+import { attentionLines } from "./attention-text.ts";
 import { attributionLines } from "./attribution-text.ts";
 import { barTable, strongestRows, topTokens } from "./cell-table.ts";
 import { truncate, wrap } from "./labels.ts";
@@ -30,7 +31,10 @@ export function terminal(dataset: Dataset, options: TerminalOptions = {}): strin
   if (isTopTokens(dataset) && options.sites === undefined)
     return finish([...lines, "", ...topTokens(dataset, { columns, color })]);
 
-  const own = options.sites === undefined ? attributionLines(dataset, columns) : undefined;
+  const own =
+    options.sites === undefined
+      ? (attributionLines(dataset, columns) ?? attentionLines(dataset, columns))
+      : undefined;
   if (own !== undefined) return finish([...lines, "", ...own]);
 
   const { panels, limit, notes } = layPanels(dataset, { ...options, maxPanels: options.maxPanels ?? 6 });

@@ -180,6 +180,83 @@ export function pathEffects(): Dataset {
   });
 }
 
+/** `attention`: a previous-token head, an induction head and a copying one; patterns of the first two. */
+export function headScores(): Dataset {
+  const tokens = ["<s>", "A", " B", "C", "A", " B", "C"];
+  const noise = random(6);
+  const heads = { layer: 4, head: 3 };
+  const planted =
+    (layer: number, head: number) =>
+    (at: number, of: number): number =>
+      (at === layer && of === head ? 0.85 : 0.05) + 0.03 * noise.uniform();
+  const score = (layer: number, head: number): Variable =>
+    variable(heads, planted(layer, head), { unit: "1" });
+  const moved = ({ data }: Variable, by: number): Variable =>
+    variable(heads, (layer, head) => Number(data[layer * 3 + head]) + by);
+  const [previous, induction] = [score(0, 1), score(2, 2)];
+  const none = variable(heads, () => Number.NaN);
+  const shown = { pattern_head: 2, dst: tokens.length, src: tokens.length };
+  /** Previous token; what stood behind an earlier copy, else the first. */
+  const looked = [(dst: number) => dst - 1, (dst: number) => (dst < 4 ? 0 : dst - 2)];
+  const pattern = variable(shown, (head, dst, src) => {
+    if (src > dst) return 0;
+    if (dst === 0) return 1;
+    return src === Math.max(0, looked[head]?.(dst) ?? 0) ? 0.9 : 0.1 / dst;
+  });
+  return dataset({
+    attrs: {
+      method: "attention",
+      unit: "1",
+      question: "What do heads attend to, and do they copy it?",
+      even: {
+        previous_token: 0.25,
+        duplicate_token: null,
+        induction: 0.17,
+        first_token: 0.25,
+        "to answer": 0.2,
+      },
+      pattern_of: "0",
+    },
+    dims: { ...heads, role: 1, ...shown, pos: tokens.length },
+    coords: {
+      role: { dims: ["role"], data: ["answer"], attrs: {} },
+      pattern_head: { dims: ["pattern_head"], data: ["0.1", "2.2"], attrs: {} },
+      token: { dims: ["pos"], data: tokens, attrs: {} },
+    },
+    dataVars: {
+      previous_token: previous,
+      previous_token_ci_low: moved(previous, -0.04),
+      previous_token_ci_high: moved(previous, 0.05),
+      previous_token_weighted: moved(previous, 0.02),
+      duplicate_token: none,
+      induction,
+      induction_ci_low: moved(induction, -0.06),
+      induction_ci_high: moved(induction, 0.04),
+      induction_weighted: moved(induction, 0.03),
+      first_token: score(1, 0),
+      attention_to: { ...score(3, 1), dims: ["role", "layer", "head"] },
+      copying: variable(heads, (layer, head) =>
+        layer === 0 && head === 0 ? Number.NaN : layer === 2 && head === 2 ? 0.9 : (head - 1) / 3,
+      ),
+      class: {
+        dims: ["layer", "head"],
+        data: Array.from({ length: 12 }, (_, cell) =>
+          cell === 1 ? "previous token" : cell === 8 ? "induction" : "",
+        ),
+        attrs: { detail: true },
+      },
+      pattern: { ...pattern, attrs: { detail: true } },
+      value_pattern: {
+        ...variable(
+          shown,
+          (head, dst, src) => (Number(pattern.data[(head * 7 + dst) * 7 + src]) * (src + 1)) / 4,
+        ),
+        attrs: { detail: true },
+      },
+    },
+  });
+}
+
 /** `run`: the most probable next tokens. */
 export function nextTokens(): Dataset {
   const logits = [17.21, 14.9, 13.02, 12.7];

@@ -5,6 +5,7 @@ import { svg } from "../../src/plot/svg.ts";
 import { terminal } from "../../src/plot/terminal.ts";
 import {
   destinationBySource,
+  headScores,
   layerByHead,
   layerByPosition,
   layerByPositionByHead,
@@ -20,6 +21,7 @@ const figures: Readonly<Record<string, () => Dataset>> = {
   "destination-by-source": destinationBySource,
   "path-effects": pathEffects,
   "next-tokens": nextTokens,
+  attention: headScores,
 };
 
 // After an intended change: npx vitest run test/gallery -u, and look at the pictures.
