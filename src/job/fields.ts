@@ -60,6 +60,33 @@ export function between(least: number, most: number): z.ZodType<number> {
   );
 }
 
+/** Finite numbers of at least `least`, separated by commas, each once. */
+export function numbers(least: number): z.ZodType<readonly number[]> {
+  const error = `numbers separated by commas, each ${least} or more and given once`;
+  return z.preprocess(
+    (value) =>
+      typeof value === "string"
+        ? value.split(",").map((part) => (part.trim() === "" ? Number.NaN : Number(part)))
+        : value,
+    z
+      .array(z.number({ error }).min(least, { error }), { error })
+      .min(1, { error })
+      .refine((list) => new Set(list).size === list.length, { error }),
+  );
+}
+
+/** Some of some words, separated by commas, each once. */
+export function choices<T extends string>(words: readonly [T, ...T[]]): z.ZodType<readonly T[]> {
+  const error = `some of ${words.join(", ")}, separated by commas, each once`;
+  return z.preprocess(
+    (value) => (typeof value === "string" ? value.split(",").map((part) => part.trim()) : value),
+    z
+      .array(z.enum(words, { error }), { error })
+      .min(1, { error })
+      .refine((list) => new Set(list).size === list.length, { error }),
+  ) as unknown as z.ZodType<readonly T[]>;
+}
+
 /** One of some words. */
 export function choice<T extends string>(words: readonly [T, ...T[]]): z.ZodType<T> {
   return z.enum(words, { error: `one of ${words.join(", ")}` }) as unknown as z.ZodType<T>;

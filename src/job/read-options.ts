@@ -135,8 +135,7 @@ const together: { readonly [C in CommandName]: (options: OptionsOf[C]) => readon
       if (options[option] === undefined || corruption === undefined || corruption.includes(kind)) continue;
       faults.push({ option, found: `--corruption ${corruption.join(",")}`, wanted: `${kind} among them` });
     }
-    if (options.window?.includes(0))
-      faults.push({ option: "window", found: "0", wanted: "1 layer or more" });
+    if (options.window?.includes(0)) faults.push({ option: "window", found: "0", wanted: "1 layer or more" });
     return faults;
   },
   redundancy: (options) => [...textFaults(options), ...showFaults(options)],

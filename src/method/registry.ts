@@ -37,7 +37,8 @@ export const methods: readonly Method[] = [
   {
     name: "corruptions",
     command: "corruptions",
-    summary: "noise, replacement, mean and zero side by side: where they find the same, how far off the data they are",
+    summary:
+      "noise, replacement, mean and zero side by side: where they find the same, how far off the data they are",
     source: "Zhang & Nanda 2024; Meng et al. 2022 (noise); Ledoit & Wolf 2004 (shrinkage)",
   },
   {
