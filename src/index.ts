@@ -16,6 +16,7 @@ export {
   causalTracing,
   corruptionComparison,
   direct,
+  exactEdges,
   hydra,
   layerRedundancy,
   lens,
@@ -31,6 +32,7 @@ export type { BackupOptions, HeadName } from "./method/backups.ts";
 export type { TracingOptions } from "./method/causal-tracing.ts";
 export type { ComparisonOptions } from "./method/corruptions.ts";
 export type { DirectOptions } from "./method/direct.ts";
+export type { ExactEdgesOptions } from "./method/exact-edges.ts";
 export type { HydraOptions } from "./method/hydra.ts";
 export type { RedundancyOptions } from "./method/layer-redundancy.ts";
 export type { LensOptions } from "./method/lens.ts";

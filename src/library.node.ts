@@ -10,6 +10,7 @@ import * as stepIn from "./method/backups.ts";
 import * as tracing from "./method/causal-tracing.ts";
 import * as corruption from "./method/corruptions.ts";
 import * as shares from "./method/direct.ts";
+import * as patchedEdges from "./method/exact-edges.ts";
 import * as repair from "./method/hydra.ts";
 import * as redundancy from "./method/layer-redundancy.ts";
 import * as logitLens from "./method/lens.ts";
@@ -56,6 +57,20 @@ export async function activationPatching(
   options: PatchingOptions,
 ): Promise<Result> {
   return result(await method.activationPatching(model, "clean" in pairs ? [pairs] : pairs, options));
+}
+
+/**
+ * Exact edge patching of one pair or many: what a run with one edge patched would give, for every edge between nodes.
+ * See {@link patchedEdges.exactEdges} for the variables of the result.
+ *
+ * @throws InputError naming every unknown edge, and pairs that the metric is not defined on.
+ */
+export async function exactEdges(
+  model: Model,
+  pairs: Pair | readonly Pair[],
+  options: patchedEdges.ExactEdgesOptions = {},
+): Promise<Result> {
+  return result(await patchedEdges.exactEdges(model, "clean" in pairs ? [pairs] : pairs, options));
 }
 
 /**

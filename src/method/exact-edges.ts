@@ -219,7 +219,11 @@ function settingFaults(metric: MetricName, direction: Direction): Fault[] {
 }
 
 /** Numbers of the named edges, each once; all if none are named. */
-export function chosenEdges(graph: EdgeGraph, names: readonly string[] | undefined, faults: Fault[]): Int32Array {
+export function chosenEdges(
+  graph: EdgeGraph,
+  names: readonly string[] | undefined,
+  faults: Fault[],
+): Int32Array {
   if (names === undefined) return Int32Array.from({ length: graph.size }, (_, edge) => edge);
   const known = edgeNames(graph);
   if (names.length === 0) faults.push({ where: "edges", found: "none", wanted: "at least one edge" });
