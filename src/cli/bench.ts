@@ -10,6 +10,7 @@ import type { LoadedModel } from "../model/load.node.ts";
 import { load } from "../model/load.node.ts";
 import type { PairSpec } from "../model/pair-spec.ts";
 import { VERSION } from "../version.ts";
+import { edgesRow } from "./bench/edges.ts";
 import { type Growth, growth, growthFigure } from "./bench/growth.ts";
 import { compare, finish, plainRival, type Rival, type Row, type RowResult, start } from "./bench/measure.ts";
 import { PEER_NAMES, PEERS, startPeer } from "./bench/peer.ts";
@@ -29,6 +30,7 @@ const IOI: PairSpec = {
   answer: " Mary",
   foil: " John",
 };
+const SEEDED = "GPT-2-small-shaped";
 const BUDGET_BYTES = 300e6;
 const MATMUL_SECONDS = 3;
 
@@ -37,7 +39,7 @@ const CHOICES = [...PEER_NAMES, "rome"] as const;
 type Choice = (typeof CHOICES)[number];
 
 const schema = z.strictObject({
-  rows: z.enum(["headline", "short", "all"]),
+  rows: z.enum(["headline", "short", "all", "none"]),
   peers: z.string().transform((list, context): readonly Choice[] => {
     const names = list === "all" ? CHOICES : list === "none" ? [] : list.split(",");
     const unknown = names.filter((name) => !(CHOICES as readonly string[]).includes(name));
@@ -48,6 +50,7 @@ const schema = z.strictObject({
   sample: z.coerce.number().int().min(1),
   threads: z.coerce.number().int().min(1).max(1024),
   python: z.string().optional(),
+  edges: z.boolean(),
   growth: z.boolean(),
   memoryTest: z.boolean(),
   out: z.string(),
@@ -72,7 +75,7 @@ export function addBench(program: Command, io: Io): void {
     )
     .option(
       "--rows <which>",
-      "headline (every cell by every peer), short (the same rows by samples of cells) or all",
+      "headline (every cell by every peer), short (the same rows by samples of cells), all, or none but those asked for below",
       "headline",
     )
     .option("--peers <list>", `all, none, or some of ${CHOICES.join(",")}`, "all")
@@ -80,6 +83,7 @@ export function addBench(program: Command, io: Io): void {
     .option("--sample <n>", "cells that a peer runs of a row too long for it", "30")
     .option("--threads <n>", "threads of every program under measurement", "2")
     .option("--python <program>", "the Python that environments are made with (3.10 or later)")
+    .option("--edges", "every edge of the seeded model patched by itself: minutes", false)
     .option("--growth", "time and memory against layers, tokens, cells and pairs", false)
     .option("--no-memory-test", "leave out peak memory and the run under a budget")
     .option("--out <directory>", "where results are written", join("bench", "results"))
@@ -139,11 +143,13 @@ async function bench(path: string | undefined, { options, io }: Bench): Promise<
       rows: rowsOf(model, options, { pair: model.pair(IOI) }),
     });
   }
-  if (path === undefined || options.rows === "all") {
+  if (path === undefined || options.rows === "all" || options.edges) {
     say("the seeded model of GPT-2 small's shape");
     const directory = await seededGpt2(cache, { layers: 12 });
     const model = await load(directory, { threads });
-    subjects.push({ name: "GPT-2-small-shaped", path: directory, model, rows: rowsOf(model, options, {}) });
+    const isWanted = path === undefined || options.rows === "all";
+    const rows = isWanted ? rowsOf(model, options, {}) : [];
+    subjects.push({ name: SEEDED, path: directory, model, rows });
   }
   const [first] = subjects;
   if (first === undefined) throw new Error("nothing to measure");
@@ -154,6 +160,9 @@ async function bench(path: string | undefined, { options, io }: Bench): Promise<
   const rows: RowResult[] = [];
   for (const subject of subjects) {
     rows.push(...(await measure(subject, { options, say, matmul, software, leftOut })));
+    if (options.edges && subject.name === SEEDED) {
+      rows.push(await edgesRow(subject.model, { name: SEEDED, matmul, options: { ...options, say } }));
+    }
     software.engine = subject.model.backend.version;
     await subject.model.close();
   }
@@ -191,6 +200,7 @@ function rowsOf(
   { rows }: BenchOptions,
   { pair }: { readonly pair?: ReturnType<LoadedModel["pair"]> },
 ): Row[] {
+  if (rows === "none") return [];
   const headline =
     pair === undefined
       ? []

@@ -60,6 +60,8 @@ export interface RowResult {
   readonly pairs: number;
   readonly cells: number;
   readonly seconds: Spread;
+  /** Of all cores together, where it was measured. */
+  readonly cpuSeconds?: number;
   /** Least FLOPs that the row needs, and the share of the matmul rate reached on them. */
   readonly flops: number;
   readonly rate: number;

@@ -77,10 +77,11 @@ function tableOf(
 ): { readonly heading: string; readonly lines: readonly string[][] } {
   const { model, tokens, pairs, cells } = row;
   const share = `${Math.round(100 * row.rate)} % of ${formatFlops(matmul)}/s`;
+  const busy = row.cpuSeconds === undefined ? "" : `, ${three(row.cpuSeconds)} CPU s`;
   return {
     heading: `${model} · ${row.row} · ${tokens} tokens, ${pairs} pair${pairs === 1 ? "" : "s"}, ${cells * pairs} cells`,
     lines: [
-      ["crosspatch", seconds(row.seconds), `${share} on ${formatFlops(row.flops)}`, "all", ""],
+      ["crosspatch", seconds(row.seconds), `${share} on ${formatFlops(row.flops)}${busy}`, "all", ""],
       ...row.comparisons.map((found) => comparisonRow(found, row)),
     ],
   };

@@ -72,15 +72,16 @@ const IOI_TOKENS = 14;
 const IOI_DIFFERS_AT = 9; // the second name
 
 /**
- * Pairs of random token ids that differ at one position, as far into the prompt as the second name of the IOI pair is.
+ * Pairs of random token ids that differ at one position, by default as far into the prompt as the second name of the
+ * IOI pair is.
  * No tokenizer is involved; answer and foil are two more ids.
  */
 export function seededPairs(
   vocabulary: number,
-  options: { readonly tokens: number; readonly pairs: number },
+  options: { readonly tokens: number; readonly pairs: number; readonly differing?: number },
 ): Pair[] {
   const source = random(options.tokens * 1000 + options.pairs);
-  const differing = Math.floor((options.tokens * IOI_DIFFERS_AT) / IOI_TOKENS);
+  const { differing = Math.floor((options.tokens * IOI_DIFFERS_AT) / IOI_TOKENS) } = options;
   return Array.from({ length: options.pairs }, (_, index) => {
     const clean = Array.from({ length: options.tokens }, () => source.integer(vocabulary));
     const corrupt = clean.with(
