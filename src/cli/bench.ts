@@ -236,8 +236,8 @@ async function measure(
     say(`${name} against ${rival.label}`);
     for (const one of running) await compare(model, { running: one, rival }, { ...options, say });
   };
-  await against(plainRival(model));
-  for (const peerName of PEER_NAMES.filter((name) => options.peers.includes(name))) {
+  if (rows.length > 0) await against(plainRival(model));
+  for (const peerName of PEER_NAMES.filter((name) => rows.length > 0 && options.peers.includes(name))) {
     const { label, batch, environment: needed } = PEERS[peerName];
     const found = await environment(needed, { cache: options.cache, python: options.python, say });
     if ("missing" in found) {
