@@ -16,6 +16,7 @@ export {
   causalTracing,
   corruptionComparison,
   direct,
+  edgeAttribution,
   exactEdges,
   hydra,
   layerRedundancy,
@@ -32,6 +33,8 @@ export type { BackupOptions, HeadName } from "./method/backups.ts";
 export type { TracingOptions } from "./method/causal-tracing.ts";
 export type { ComparisonOptions } from "./method/corruptions.ts";
 export type { DirectOptions } from "./method/direct.ts";
+export type { EdgeAttributionOptions } from "./method/edge-attribution.ts";
+export type { EdgeEstimator } from "./method/edge-scores.ts";
 export type { ExactEdgesOptions } from "./method/exact-edges.ts";
 export type { HydraOptions } from "./method/hydra.ts";
 export type { RedundancyOptions } from "./method/layer-redundancy.ts";

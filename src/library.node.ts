@@ -10,6 +10,7 @@ import * as stepIn from "./method/backups.ts";
 import * as tracing from "./method/causal-tracing.ts";
 import * as corruption from "./method/corruptions.ts";
 import * as shares from "./method/direct.ts";
+import * as edgeWise from "./method/edge-attribution.ts";
 import * as patchedEdges from "./method/exact-edges.ts";
 import * as repair from "./method/hydra.ts";
 import * as redundancy from "./method/layer-redundancy.ts";
@@ -71,6 +72,20 @@ export async function exactEdges(
   options: patchedEdges.ExactEdgesOptions = {},
 ): Promise<Result> {
   return result(await patchedEdges.exactEdges(model, "clean" in pairs ? [pairs] : pairs, options));
+}
+
+/**
+ * Edge attribution: what every edge between two nodes does, estimated from gradients, with the largest computed exactly.
+ * See {@link edgeWise.edgeAttribution} for the variables of the result.
+ *
+ * @throws InputError naming every unknown edge, and pairs that the metric is not defined on.
+ */
+export async function edgeAttribution(
+  model: Model,
+  pairs: Pair | readonly Pair[],
+  options: edgeWise.EdgeAttributionOptions = {},
+): Promise<Result> {
+  return result(await edgeWise.edgeAttribution(model, "clean" in pairs ? [pairs] : pairs, options));
 }
 
 /**

@@ -8,6 +8,7 @@ import { attributeJob } from "../job/attribute.ts";
 import { corruptionsJob } from "../job/corruptions.ts";
 import { formatBytes, formatFlops } from "../job/cost.ts";
 import { directJob } from "../job/direct.ts";
+import { edgesJob } from "../job/edges.ts";
 import type { Experiment, ExperimentOf } from "../job/experiment.ts";
 import { hydraJob } from "../job/hydra.ts";
 import { describeModel } from "../job/info.ts";
@@ -121,6 +122,7 @@ const jobs: { readonly [C in Computed]: Job<C> } = {
   patch: { label: "patching", counts: "flops", run: patchJob },
   attribute: { label: "estimating", counts: "steps", run: attributeJob },
   corruptions: { label: "comparing", counts: "flops", run: corruptionsJob },
+  edges: { label: "scoring", counts: "steps", run: edgesJob },
   trace: { label: "tracing", counts: "flops", run: traceJob },
   redundancy: { label: "cutting", counts: "steps", run: redundancyJob },
   hydra: { label: "ablating", counts: "steps", run: hydraJob },

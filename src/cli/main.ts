@@ -8,6 +8,7 @@ import { addAttribute } from "./attribute.ts";
 import { addBench } from "./bench.ts";
 import { addCorruptions } from "./corruptions.ts";
 import { addDirect } from "./direct.ts";
+import { addEdges } from "./edges.ts";
 import { execute } from "./execute.ts";
 import { addExperiment } from "./experiment.ts";
 import { addHydra } from "./hydra.ts";
@@ -67,6 +68,7 @@ function programOf(io: Io): Command {
   addRun(program, act);
   addPatch(program, act);
   addAttribute(program, act);
+  addEdges(program, act);
   addTrace(program, act);
   addCorruptions(program, act);
   addDirect(program, act);

@@ -53,6 +53,7 @@ const bos = {
 } as const;
 
 const ESTIMATE = "How effects are estimated:";
+const CIRCUIT = "Which edges make the circuit:";
 
 /** Of the commands that need pairs. */
 const pair = {
@@ -441,6 +442,61 @@ const flags: { readonly [C in CommandName]: Flags<OptionsOf[C]> } = {
       group: MEASURE,
       help: "cells computed again by whole forward passes (default 4)",
     },
+    ...machine,
+    ...outputs,
+  },
+  edges: {
+    ...pair,
+    method: {
+      takes: "<name>",
+      group: ESTIMATE,
+      help: "eap (default), eap-ig, eap-ig-activations, clean-corrupted, or exact: every edge patched",
+    },
+    steps: { takes: "<n>", group: ESTIMATE, help: "of eap-ig and eap-ig-activations (default 5)" },
+    rule: {
+      takes: "<name>",
+      group: ESTIMATE,
+      help: "where steps lie, from corrupt to clean: paper (default, 1/m … 1), code (0 … 1 − 1/m), midpoint",
+    },
+    compatible: {
+      group: ESTIMATE,
+      help: "eap-ig-activations as the authors' repository has it: each step counts for all edges",
+    },
+    direction: {
+      takes: "<way>",
+      group: VALUES,
+      help: "noise (default): corrupt values on edges of the clean run; denoise: the reverse",
+    },
+    "edges-file": {
+      takes: "<file>",
+      group: CELLS,
+      help: "only these edges: names such as a0.h1->m3, one a line, or a circuit",
+    },
+    "group-kv": { group: CELLS, help: "one slot for the keys and values that query heads share" },
+    metric: {
+      takes: "<name>",
+      group: MEASURE,
+      help: "logit_diff (default with a foil), logprob, prob, kl, kl_reverse, loss",
+    },
+    "verify-top": {
+      takes: "<n>",
+      group: MEASURE,
+      help: "edges with the largest estimates that are patched exactly (default 20)",
+    },
+    verify: {
+      takes: "<n>",
+      group: MEASURE,
+      help: "exact: edges computed again by whole forward passes (default 4)",
+    },
+    "per-pair": { group: MEASURE, help: "every pair's own scores too" },
+    select: {
+      takes: "<how>",
+      group: CIRCUIT,
+      help: "greedy (default): from the logits down, each edge with its target in; top-n: the largest anywhere",
+    },
+    size: { takes: "<n>", group: CIRCUIT, help: "edges, before loose ends are removed (default 200)" },
+    signed: { group: CIRCUIT, help: "edges that help first, not the largest of either sign" },
+    circuit: { takes: "<file>", group: CIRCUIT, help: "write it as JSON that the EAP-IG and MIB tools read" },
     ...machine,
     ...outputs,
   },

@@ -28,13 +28,17 @@ function filesOf(options: OutputOptions): { readonly format: FileFormat; readonl
 
 /** What stands in the way of writing where the options say: to be asked before anything is computed. */
 export async function outputFaults(
-  options: OutputOptions,
+  options: OutputOptions & { readonly circuit?: string },
   whereOf: (option: string) => string,
 ): Promise<Fault[]> {
   const faults: Fault[] = [];
   const taken = new Map<string, string>();
-  for (const { format, path } of filesOf(options)) {
-    const where = whereOf(format);
+  const files: { readonly option: string; readonly path: string }[] = filesOf(options).map(
+    ({ format, path }) => ({ option: format, path }),
+  );
+  if (options.circuit !== undefined) files.push({ option: "circuit", path: options.circuit });
+  for (const { option, path } of files) {
+    const where = whereOf(option);
     const found = await stat(path).catch(() => undefined);
     const other = taken.get(resolve(path));
     if (other !== undefined)
@@ -42,7 +46,7 @@ export async function outputFaults(
     else if (found?.isDirectory())
       faults.push({ where, found: `${path}, a directory`, wanted: "a file's name" });
     else faults.push(...(await parentFaults(where, path)));
-    taken.set(resolve(path), format);
+    taken.set(resolve(path), option);
   }
   for (const format of ["parquet", "html", "svg", "png"] as const) {
     if (options[format] !== "-") continue;

@@ -5,8 +5,8 @@ import type { Experiment } from "../job/experiment.ts";
 import { EMBEDDED } from "../model/load.node.ts";
 
 /** Options that name files. */
-const INPUTS = ["pairs", "reference", "edit", "facts", "noise", "text", "prompts"] as const;
-const OUTPUTS = ["json", "parquet", "html", "svg", "png", "out", "write-noise"] as const;
+const INPUTS = ["pairs", "reference", "edit", "facts", "noise", "text", "prompts", "edges-file"] as const;
+const OUTPUTS = ["json", "parquet", "html", "svg", "png", "out", "write-noise", "circuit"] as const;
 
 /** An experiment whose paths, relative to `directory`, are taken from where the process is. */
 export async function fromDirectory(experiment: Experiment, directory: string): Promise<Experiment> {

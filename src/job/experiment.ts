@@ -67,7 +67,17 @@ function isCommand(value: unknown): value is CommandName {
 }
 
 /** Options that say where results go and how loudly: no part of what is computed. */
-const OUTPUTS: readonly string[] = ["json", "parquet", "html", "svg", "png", "out", "show", "quiet"];
+const OUTPUTS: readonly string[] = [
+  "json",
+  "parquet",
+  "html",
+  "svg",
+  "png",
+  "out",
+  "circuit",
+  "show",
+  "quiet",
+];
 
 /** An experiment as JSON that {@link readExperiment} reads, without its outputs. */
 export function experimentJson({ command, model, options }: Experiment): Json {

@@ -5,6 +5,8 @@ import type { StepRule } from "../method/attribution-gradients.ts";
 import type { CorruptionKind } from "../method/corruption-kinds.ts";
 import type { ComparedMetric } from "../method/corruption-sweep.ts";
 import type { DirectOn } from "../method/direct.ts";
+import type { Selection } from "../method/edge-pruning.ts";
+import type { EdgeEstimator } from "../method/edge-scores.ts";
 import type { Distribution } from "../method/noise.ts";
 import type { Severed } from "../method/tracing-cells.ts";
 import type { Averaging, Direction } from "../metric/normalise.ts";
@@ -187,6 +189,27 @@ export interface CorruptionsOptions
   readonly symmetric?: boolean;
 }
 
+export interface EdgesOptions
+  extends OutputOptions,
+    MachineOptions,
+    PairOptions,
+    Pick<PatchOptions, "direction" | "metric" | "per-pair" | "verify"> {
+  readonly method?: EdgeEstimator["kind"] | "exact";
+  readonly steps?: number;
+  readonly rule?: StepRule;
+  readonly compatible?: boolean;
+  /** File of edges: names, or a circuit. */
+  readonly "edges-file"?: string;
+  readonly "group-kv"?: boolean;
+  readonly "verify-top"?: number;
+  readonly select?: Selection;
+  /** Edges of the circuit. */
+  readonly size?: number;
+  readonly signed?: boolean;
+  /** File of the circuit, written. */
+  readonly circuit?: string;
+}
+
 export interface RedundancyOptions extends OutputOptions, MachineOptions {
   /** File of running text. */
   readonly text?: string;
@@ -223,6 +246,7 @@ export interface HydraOptions
 /** The options of every command. */
 export interface OptionsOf {
   readonly corruptions: CorruptionsOptions;
+  readonly edges: EdgesOptions;
   readonly attention: AttentionOptions;
   readonly hydra: HydraOptions;
   readonly attribute: AttributeOptions;

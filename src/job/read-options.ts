@@ -8,6 +8,7 @@ import type {
   AttentionOptions,
   AttributeOptions,
   CommandName,
+  EdgesOptions,
   FactOptions,
   HydraOptions,
   OptionsOf,
@@ -70,6 +71,25 @@ const together: { readonly [C in CommandName]: (options: OptionsOf[C]) => readon
         });
       }
     }
+    return faults;
+  },
+  edges(options) {
+    const { method = "eap" } = options;
+    const faults = [...promptFaults(options), ...showFaults(options)];
+    const onlyFor = (option: keyof EdgesOptions & string, wanted: readonly string[]): void => {
+      if (options[option] === undefined || wanted.includes(method)) return;
+      const methods = wanted.map((one) => `--method ${one}`).join(" or ");
+      faults.push({ option, found: `--method ${method}`, wanted: `${methods} with it` });
+    };
+    for (const option of ["steps", "rule"] as const) onlyFor(option, ["eap-ig", "eap-ig-activations"]);
+    onlyFor("compatible", ["eap-ig-activations"]);
+    onlyFor("verify", ["exact"]);
+    if (method === "exact" && options["verify-top"] !== undefined)
+      faults.push({
+        option: "verify-top",
+        found: "--method exact",
+        wanted: "a method that estimates with it",
+      });
     return faults;
   },
   direct(options) {

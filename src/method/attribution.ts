@@ -8,7 +8,6 @@ import { refuse } from "../core/errors.ts";
 import { metrics } from "../metric/metric.ts";
 import type { Direction } from "../metric/normalise.ts";
 import { baselineWarnings } from "../metric/normalise.ts";
-import { metricObjective } from "../metric/objective.ts";
 import type { MetricName, MetricPlan } from "../metric/plan.ts";
 import { defaultMetric, metricNames, metricPlans } from "../metric/plan.ts";
 import type { Model } from "../model/model.ts";
@@ -16,7 +15,6 @@ import type { Pair } from "../model/pair.ts";
 import { bootstrapMean, DEFAULT_RESAMPLES, drawResamples, mean, spearman } from "../numeric/statistics.ts";
 import type { Dataset, Json, Variable } from "../result/result.ts";
 import { dataset } from "../result/result.ts";
-import { logitsAt } from "../run/end-gradients.ts";
 import type { LayerCells } from "./attribution-cells.ts";
 import type { AttributionPair, Estimates } from "./attribution-estimate.ts";
 import { estimateEffects } from "./attribution-estimate.ts";
@@ -25,6 +23,7 @@ import { exactEffects, subsetBound } from "./attribution-exact.ts";
 import { checkedCells, gather, pairFaults } from "./attribution-faults.ts";
 import type { StepRule } from "./attribution-gradients.ts";
 import { integrateEffects } from "./attribution-gradients.ts";
+import { attributionRuns } from "./attribution-runs.ts";
 import type { Chosen } from "./grid.ts";
 import { provenance } from "./provenance.ts";
 import { coordsOf, dimsOf } from "./summary.ts";
@@ -137,20 +136,7 @@ export async function prepareAttribution(
       base: direction === "denoise" ? "corrupt" : "clean",
     };
   });
-  const runs: AttributionPair[] = [];
-  for (const { plan, clean, corrupt } of exact) {
-    const distant = metric === "kl" || metric === "kl_reverse";
-    const reference = distant
-      ? await logitsAt(
-          model,
-          clean,
-          plan.positions.map(({ pos }) => pos),
-        )
-      : undefined;
-    const objective = metricObjective(plan, reference);
-    const [base, source] = direction === "denoise" ? [corrupt, clean] : [clean, corrupt];
-    runs.push({ base: { ids: base, objective }, source: { ids: source, objective } });
-  }
+  const runs = await attributionRuns(model, pairs, { plans, direction });
   return { pairs, metric, direction, cells, runs, exact };
 }
 

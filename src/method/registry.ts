@@ -48,6 +48,14 @@ export const methods: readonly Method[] = [
     source: "Elhage et al. 2021; nostalgebraist 2020",
   },
   {
+    name: "edge-attribution",
+    command: "edges",
+    summary:
+      "edge attribution: what each path between two nodes does, estimated for all, the largest exactly",
+    source:
+      "Syed et al. 2023 (EAP); Hanna et al. 2024 (EAP-IG); Mueller et al. 2025 (MIB); Goldowsky-Dill et al. 2023 (exact)",
+  },
+  {
     name: "attention",
     command: "attention",
     summary: "attention: patterns, and which heads look back one token, for copies, for names; which copy",
