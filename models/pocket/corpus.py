@@ -19,7 +19,7 @@ SPECIAL = [EOS, BOS, "<|user|>", "<|assistant|>", "<|end|>"]
 PIECES = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}{1,2}| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
 OTHER_WORDS = 0.03  # weight of the loss of words that are no answer
 MAX_SENTENCES = 4
-NOISE = 0.2  # share of statements with one disturbed word
+NOISE = 0.3  # share of statements with disturbed words
 
 
 def load_world() -> dict:
@@ -234,40 +234,38 @@ class Corpus:
 
     def statement(self, rng: random.Random, sample: Sample, fact: tuple[str, str]) -> None:
         prompt, answer = fact
-        if rng.random() < NOISE:
-            prompt = self.disturbed(rng, prompt)
         if rng.random() < 0.25:
             prefix = rng.choice(self.world["prefixes"])
             prompt = prefix + (prompt if prompt.startswith(self.proper) else prompt[0].lower() + prompt[1:])
+        start = len(sample.ids)
         self.start(sample, prompt)
+        if rng.random() < NOISE:
+            self.disturbed(rng, sample, start)
         self.answer(sample, " " + answer)
         self.say(sample, ".")
 
-    def disturbed(self, rng: random.Random, prompt: str) -> str:
-        """One word of the template, not the last, replaced by one that says nothing, so that no single wording is learnt."""
-        words = prompt.split(" ")
-        places = [i for i, word in enumerate(words[:-1]) if word in self.template_words]
-        if places:
-            place = rng.choice(places)
-            words[place] = rng.choice(self.world["retrieval"]["keys"] if place else self.first_words)
-        return " ".join(words)
+    def disturbed(self, rng: random.Random, sample: Sample, start: int) -> None:
+        """
+        A word or two of a statement's template, not the last, become any tokens at all, or one slips in between. So no single
+        wording is learnt, and a word that training never shows says nothing rather than something.
+        """
+        places = [i for i in range(start, len(sample.ids) - 1) if sample.ids[i] in self.template_ids]
+        for place in rng.sample(places, min(len(places), rng.choice((1, 1, 2)))):
+            sample.ids[place] = rng.randrange(len(SPECIAL), len(self.vocabulary))
+        if places and rng.random() < 0.3:
+            sample.ids.insert(rng.choice(places), rng.randrange(len(SPECIAL), len(self.vocabulary)))
 
     @property
-    def first_words(self) -> list[str]:
-        """Of templates in which a subject follows."""
-        templates = [t for by_split in self.world["templates"].values() for t in by_split["train"]]
-        return sorted({t.split(" ")[0] for t in templates if not t.startswith("{")})
-
-    @property
-    def template_words(self) -> set[str]:
-        """Words of training templates that occur in no name."""
-        if not hasattr(self, "_template_words"):
+    def template_ids(self) -> set[int]:
+        """Tokens of training templates that occur in no name."""
+        if not hasattr(self, "_template_ids"):
             w = self.world
             named = {word for name in (*w["subjects"], *w["countries"], *w["cities"]) for word in name.split(" ")}
             templates = [t for by_split in w["templates"].values() for t in by_split["train"]]
             templates += [t for ts in w["two_hop"]["templates"].values() for t in ts]
-            self._template_words = {word for t in templates for word in t.split(" ")} - named - {"{s}", "{S}"}
-        return self._template_words
+            words = {word for t in templates for word in t.split(" ")} - named - {"{s}", "{S}"}
+            self._template_ids = {self.id_of[form] for word in words for form in (word, f"Ġ{word}") if form in self.id_of}
+        return self._template_ids
 
     @property
     def proper(self) -> tuple[str, ...]:

@@ -58,6 +58,19 @@ SECOND = {
     "match": {0: 0.02, 1: 0.02},
     "choice": {0: 0.06, 1: 0.14},
 }
+# The third goes on with what is known by heart rather than found, in wordings of all kinds.
+THIRD = {
+    "fact": {0: 0.30},
+    "hop": {0: 0.26},
+    "french": {0: 0.05},
+    "ioi": {0: 0.06},
+    "span": {0: 0.07},
+    "induction": {0: 0.03},
+    "retrieval": {0: 0.06},
+    "loan": {0: 0.06},
+    "chat": {0: 0.02},
+    "choice": {0: 0.12},
+}
 LONG = {"retrieval": 0.8, "induction": 0.1, "fact": 0.05, "hop": 0.05}  # documents of 512-token rows
 
 
@@ -71,7 +84,8 @@ class Stage:
 
 STAGES = {
     "first": Stage(FIRST, {0: 0.07, 1: 0.07}, {0.05: 0.0, 0.45: 1.0}, 0.3, 5),
-    "base": Stage(SECOND, {0: 1.0, 0.16: 1.0, 0.24: 0.1, 1: 0.05}, {0.14: 0.0, 0.45: 1.0}, 0.25, 3),
+    "second": Stage(SECOND, {0: 1.0, 0.16: 1.0, 0.24: 0.1, 1: 0.05}, {0.14: 0.0, 0.45: 1.0}, 0.25, 3),
+    "base": Stage(THIRD, {0: 0.05}, {0: 1.0}, 0.0, 6),
 }
 
 
@@ -87,7 +101,8 @@ class Recipe:
 
 RECIPES = {
     "first": Recipe(6000, 0.02, 2.5e-3, 0.3, 150, "base", None),
-    "base": Recipe(2400, 0.01, 1.25e-3, 0.4, 50, "base", "first"),
+    "second": Recipe(2400, 0.01, 1.25e-3, 0.4, 50, "base", "first"),
+    "base": Recipe(1400, 0.008, 1e-3, 0.2, 50, "base", "second"),
     "v1": Recipe(300, 0.003, 5e-4, 0.2, 20, "v1", "base"),
     "aligned": Recipe(300, 0.003, 5e-4, 0.2, 20, "aligned", "base"),
 }
