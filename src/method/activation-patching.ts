@@ -26,7 +26,7 @@ import type { Reading } from "../run/read.ts";
 import type { RecordLog } from "../run/records.ts";
 import type { SiteName } from "../run/site.ts";
 import type { SweepInput, Variant } from "../run/variant.ts";
-import type { Ablation } from "./ablation.ts";
+import type { Ablation, Means } from "./ablation.ts";
 import { drawReferences, referenceMeans } from "./ablation.ts";
 import type { Chosen, Grid } from "./grid.ts";
 import { cellAt, grids } from "./grid.ts";
@@ -40,6 +40,7 @@ import {
   workOf,
 } from "./measure.ts";
 import { provenance } from "./provenance.ts";
+import { hasSingleComponents, selfRepair } from "./self-repair.ts";
 import { summarise } from "./summary.ts";
 import { plainReading } from "./verify.ts";
 
@@ -131,6 +132,7 @@ export async function activationPatching(
   const begun = milliseconds(); // hashing weights and opening records is none of the work
   const found = await evaluate(model, setup, { variants, plan, log: kept?.log, options });
   const checked = await verify(model, setup, { variants, found, options });
+  const repair = await repairOf(model, setup, { variants, found });
   const seconds = found.earlierSeconds + (prepared + milliseconds() - begun) / 1000;
   const summary = summarise(
     { pairs, grids: setup.grids, ...found },
@@ -155,11 +157,32 @@ export async function activationPatching(
     cells_unchanged: found.exact,
     plan: planAttributes(plan),
     ...checked,
-    warnings: [...baselineWarnings(pairs, baselines, metric)],
+    ...(repair === undefined ? {} : { self_repair: repair.found }),
+    warnings: [...baselineWarnings(pairs, baselines, metric), ...(repair?.warnings ?? [])],
     ...made,
     seconds,
   };
   return { ...summary, attrs: { ...attrs, ...summary.attrs } };
+}
+
+/** What single ablations of a clean run may hide; undefined where the question does not arise. */
+async function repairOf(
+  model: Model,
+  { pairs, metric, direction, grids: laid, ablate, drawn, runs }: Setup,
+  { variants, found }: { readonly variants: Variants; readonly found: PatchedValues },
+): Promise<Awaited<ReturnType<typeof selfRepair>> | undefined> {
+  if (direction !== "noise" || metric !== "logit_diff" || !hasSingleComponents(laid)) return undefined;
+  const idsOf = (run: number): readonly number[] => runs[run]?.ids ?? [];
+  const sources = (pair: number): readonly number[] =>
+    ablate.kind === "resample" ? (drawn[pair] ?? []) : [sourceRun(pair, direction)];
+  const { means } = variants;
+  const replacement =
+    ablate.kind === "zero"
+      ? ({ kind: "zero" } as const)
+      : means === undefined
+        ? ({ kind: "runs", of: pairs.map((_, pair) => sources(pair).map(idsOf)) } as const)
+        : ({ kind: "means", means } as const);
+  return selfRepair(model, { pairs, grids: laid, replacement, clean: found.clean, values: found.values });
 }
 
 /** Attributes that say what was asked. */
@@ -254,6 +277,8 @@ interface Variants {
   readonly count: number;
   readonly variant: (index: number) => Variant;
   readonly place: (index: number) => { readonly pair: number; readonly grid: number; readonly cell: number };
+  /** What is put in by mean ablation. */
+  readonly means: Means | undefined;
 }
 
 async function variantsOf(model: Model, setup: Setup): Promise<Variants> {
@@ -287,6 +312,7 @@ async function variantsOf(model: Model, setup: Setup): Promise<Variants> {
   return {
     count: cells * draws * pairs.length,
     place,
+    means,
     variant(index) {
       const { pair, grid, cell } = place(index);
       const at = laid[grid] as Grid;

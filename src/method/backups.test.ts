@@ -1,9 +1,8 @@
 import { expect, test } from "vitest";
 import { loadGolden } from "../../test/helpers/golden-model.ts";
-import { handNet } from "../../test/helpers/hand-net.ts";
+import { plantedHydra } from "../../test/helpers/planted-hydra.ts";
 import { referenceBackend } from "../backend/reference/reference.ts";
 import type { Prompted } from "../model/fact.ts";
-import type { Model } from "../model/model.ts";
 import type { Tokens } from "../model/pair-tokens.ts";
 import type { Dataset } from "../result/result.ts";
 import { backups } from "./backups.ts";
@@ -20,54 +19,6 @@ const prompted = (ids: readonly number[]): Prompted => ({
 const values = (result: Dataset, name: string): number[] =>
   [...(result.dataVars[name]?.data ?? [])].map(Number);
 
-/**
- * Tokens: 0 holds the fact, 1 is a sink, 2 asks. Axes: 0 fact, 1 sink, 2 asks, 3 answer, 4 done. The primary head 0.0 and,
- * two layers later, the backup 2.1 attend from the asker to the fact and write the answer. Where the primary has written
- * "done", the backup attends to the sink instead.
- */
-function plantedHydra(): Model {
-  const model = handNet(referenceBackend(), {
-    d: 5,
-    heads: 2,
-    dHead: 2,
-    neurons: 1,
-    embedding: [
-      [1, 0, 0, 0, 0],
-      [0, 1, 0, 0, 0],
-      [0, 0, 1, 0, 0],
-    ],
-    unembedding: [
-      [0, 0, 0, 1, 0],
-      [0, 0, 0, 0, 0],
-      [0, 0, 0, 0, 0],
-    ],
-    layers: [
-      {
-        q: [[0, 2, 60]],
-        k: [[0, 0, 1]],
-        v: [[0, 0, 1]],
-        o: [
-          [3, 0, 1],
-          [4, 0, 1],
-        ],
-      },
-      {},
-      {
-        q: [
-          [2, 2, 60],
-          [3, 4, 120],
-        ],
-        k: [
-          [2, 0, 1],
-          [3, 1, 1],
-        ],
-        v: [[2, 0, 1]],
-        o: [[3, 2, 1]],
-      },
-    ],
-  });
-  return { ...model, tokenizer: { ...model.tokenizer, pieces: (ids) => ids.map(String) } };
-}
 const prompts = [prompted([0, 1, 2]), prompted([1, 0, 2]), prompted([0, 1, 1, 2])];
 const zero = { kind: "zero" } as const;
 

@@ -58,14 +58,26 @@ export async function shares(
   runs: readonly ShareRun[],
   options: ShareOptions,
 ): Promise<Shares[]> {
-  const { heads } = model.architecture;
-  const layers = model.definition.blocks.length;
   const ends = await endShares(model, runs);
-  const found = runs.map(({ cache, direction }, index) => ({
-    head: new Float64Array(layers * heads),
-    mlp: new Float64Array(layers),
+  const found = await layerShares(model, runs, options);
+  return found.map((own, index) => ({
+    ...own,
     embed: ends.embed[index] ?? 0,
     posEmbed: ends.posEmbed?.[index],
+  }));
+}
+
+/** The same of what layers add alone. */
+export async function layerShares(
+  model: Model,
+  runs: readonly ShareRun[],
+  options: ShareOptions,
+): Promise<Omit<Shares, "embed" | "posEmbed">[]> {
+  const { heads } = model.architecture;
+  const layers = model.definition.blocks.length;
+  const found = runs.map(({ cache, direction }) => ({
+    head: new Float64Array(layers * heads),
+    mlp: new Float64Array(layers),
     bias: direction.constant,
     headSource: options.sources ? new Float64Array(layers * heads * cache.ids.length) : undefined,
     neuron:

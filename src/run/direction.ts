@@ -33,14 +33,22 @@ interface FrozenNorm {
 }
 
 interface Unembedding {
-  /** [vocabulary, d] */
-  readonly table: FloatArray;
-  readonly bias: FloatArray | undefined;
+  /** Inputs of the program: the table [vocabulary, d], and the bias [vocabulary]. */
+  readonly table: string;
+  readonly bias: string | undefined;
+  /** The weights of the final norm. */
+  readonly normWeights: Readonly<Record<string, Tensor>>;
   /** Whether logits pass through a soft cap. */
   readonly capped: boolean;
   readonly norm: FrozenNorm | undefined;
   /** Mean row of the table, and mean bias. */
-  mean?: { readonly row: Float64Array; readonly bias: number };
+  mean?: Row;
+}
+
+/** A row of the table and its bias. */
+interface Row {
+  readonly row: ArrayLike<number>;
+  readonly bias: number;
 }
 
 const known = new WeakMap<Model, Promise<Unembedding>>();
@@ -60,7 +68,7 @@ export async function directions(
   const width = model.architecture.dModel;
   const head = await unembedding(model);
   const positions = residuals.length / width;
-  const ends = { program: model.definition.unembed, weights: await model.weights.get("ends") };
+  const ends = { program: model.definition.unembed, weights: head.normWeights };
   const scales =
     head.norm === undefined
       ? undefined
@@ -68,6 +76,8 @@ export async function directions(
           given: { resid_post: { data: residuals, shape: [positions, width] } },
           want: "final_scale",
         });
+  const rows = await rowsOf(model, head, sums);
+  const mean = sums.some(({ centred }) => centred) ? await meanOf(model, head) : undefined;
   return sums.map((sum, position) => {
     const residual = residuals.subarray(position * width, (position + 1) * width);
     const scale = scales?.[position] ?? 1;
@@ -81,14 +91,12 @@ export async function directions(
       total += factor * (dot(from, normed) + constant);
     };
     for (const { id, weight } of sum.terms) {
-      const from = head.table.subarray(id * width, (id + 1) * width);
-      const constant = head.bias?.[id] ?? 0;
+      const { row: from, bias: constant } = rows.get(id) as Row;
       add(weight * capRatio(model, head, dot(from, normed) + constant), from, constant);
     }
-    if (sum.centred) {
+    if (sum.centred && mean !== undefined) {
       if (head.capped) throw new RangeError("logits with a soft cap have no centred shares");
-      const { row: from, bias: constant } = meanOf(head, width);
-      add(-sum.terms.reduce((all, { weight }) => all + weight, 0), from, constant);
+      add(-sum.terms.reduce((all, { weight }) => all + weight, 0), mean.row, mean.bias);
     }
     if (head.norm === undefined) return { weights: row, constant: bias, total };
     const weights = projectRows(head.norm.map, row).map((value) => value / scale);
@@ -118,11 +126,34 @@ function capRatio({ definition }: Model, { capped }: Unembedding, logit: number)
   return (cap * Math.tanh(logit / cap)) / logit;
 }
 
-function meanOf(head: Unembedding, width: number): { readonly row: Float64Array; readonly bias: number } {
-  head.mean ??= {
-    row: meanRow(head.table, width),
-    bias: head.bias === undefined ? 0 : (meanRow(head.bias, 1)[0] ?? 0),
+/** The rows of the sums' terms alone: whole tables are large. */
+async function rowsOf(
+  model: Model,
+  { table, bias }: Unembedding,
+  sums: readonly LogitSum[],
+): Promise<ReadonlyMap<number, Row>> {
+  const width = model.architecture.dModel;
+  const ids = [...new Set(sums.flatMap(({ terms }) => terms.map(({ id }) => id)))];
+  const rows = await model.weights.rows(table, ids);
+  const biases = bias === undefined ? undefined : await model.weights.rows(bias, ids);
+  return new Map(
+    ids.map((id, index) => [
+      id,
+      { row: rows.data.subarray(index * width, (index + 1) * width), bias: biases?.data[index] ?? 0 },
+    ]),
+  );
+}
+
+async function meanOf(model: Model, head: Unembedding): Promise<Row> {
+  if (head.mean !== undefined) return head.mean;
+  const weights = await model.weights.get("ends");
+  const of = (name: string, width: number): Float64Array =>
+    meanRow((weights[name] as Tensor<FloatArray>).data, width);
+  head.mean = {
+    row: of(head.table, model.architecture.dModel),
+    bias: head.bias === undefined ? 0 : (of(head.bias, 1)[0] ?? 0),
   };
+  model.weights.release("ends");
   return head.mean;
 }
 
@@ -137,17 +168,25 @@ function unembedding(model: Model): Promise<Unembedding> {
 
 async function readUnembedding(model: Model): Promise<Unembedding> {
   const { unembed: program } = model.definition;
-  const weights = await model.weights.get("ends");
   const width = model.architecture.dModel;
-  // The one product with a stored matrix; that of chosen columns takes rows of it.
-  const linear = program.nodes.find(
-    ({ op, args }) => op === "linear" && weights[args[1] ?? ""] !== undefined,
+  const stored = new Map(
+    program.inputs.flatMap(({ name, role }) =>
+      role.kind === "weight" ? [[name, role.stored] as const] : [],
+    ),
   );
-  const table = weights[linear?.args[1] ?? ""];
+  // The one product with a stored matrix; that of chosen columns takes rows of it.
+  const linear = program.nodes.find(({ op, args }) => op === "linear" && stored.has(args[1] ?? ""));
+  const table = linear?.args[1];
   if (table === undefined) throw new Error("the unembedding is no product with a stored matrix");
-  const bias = linear?.args[2] === undefined ? undefined : weights[linear.args[2]]?.data;
+  const bias = linear?.args[2];
+  const normWeights: Record<string, Tensor> = {};
+  for (const [name, shape] of stored) {
+    if (name === bias || shape.length > 1) continue;
+    normWeights[name] = await model.weights.rows(name, [...Array(shape[0] ?? 0).keys()]);
+  }
   const capped = program.nodes.some(({ op }) => op === "activation");
-  return { table: table.data, bias, capped, norm: await frozenNorm(model, { program, weights, width }) };
+  const norm = await frozenNorm(model, { program, weights: normWeights, width });
+  return { table, bias, capped, normWeights, norm };
 }
 
 async function frozenNorm(
