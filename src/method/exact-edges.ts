@@ -4,8 +4,8 @@
  *
  * An edge carries what its source writes in the source run into one input of the base run; all other inputs of the
  * target are as in the base run, and everything behind the target is computed.
- * Source: Goldowsky-Dill et al. 2023, "Localizing model behavior with path patching"; Syed et al. 2023, eq. 2;
- * Mueller et al. 2025 (MIB), appendix on edge activation patching.
+ * Source: Goldowsky-Dill et al. 2023, "Localizing model behavior with path patching"; Mueller et al. 2025 (MIB), whose
+ * tables have it as exact edge patching.
  */
 
 import { milliseconds } from "../core/clock.ts";
