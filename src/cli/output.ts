@@ -6,6 +6,7 @@ import type { Fault } from "../core/errors.ts";
 import { type Experiment, experimentJson } from "../job/experiment.ts";
 import type { OutputOptions } from "../job/options.ts";
 import { agreementLines } from "../plot/attribution-text.ts";
+import { edgeAgreementLines } from "../plot/edges-text.ts";
 import { wrap } from "../plot/labels.ts";
 import type { FileFormat } from "../plot/save.node.ts";
 import { terminal } from "../plot/terminal.ts";
@@ -119,6 +120,8 @@ export async function emit(
   if (json === "-") for (const piece of jsonPieces(dataset)) io.stdout.write(piece);
   else if (show || (files.length === 0 && out === undefined)) io.stdout.write(terminalText(dataset, io));
   else if (!quiet) for (const line of checks(dataset)) io.stderr.write(`${line}\n`);
+  const { circuit }: { readonly circuit?: string } = experiment.options as { readonly circuit?: string };
+  if (circuit !== undefined) written.push(circuit); // by the job itself
   if (!quiet && isThere) io.stderr.write(`${out} holds this result already: nothing was computed\n`);
   if (!quiet && written.length > 0) io.stderr.write(`wrote ${written.join(", ")}\n`);
 }
@@ -144,7 +147,7 @@ function checks(dataset: Dataset): string[] {
     cells_unchanged: free,
     seconds,
   } = dataset.attrs;
-  const parts: string[] = [...agreementLines(dataset)];
+  const parts: string[] = [...agreementLines(dataset), ...edgeAgreementLines(dataset)];
   if (typeof cells === "number" && cells > 0 && typeof difference === "number") {
     const unit = unitOf(dataset);
     const random = cells === 1 ? "1 random cell" : `${cells} random cells`;

@@ -3,6 +3,7 @@ import type { Dataset } from "../result/result.ts";
 import { baselinesLine, question } from "../result/words.ts";
 import { attentionViews } from "./attention.ts";
 import { type AttributionViews, attributionViews } from "./attribution.ts";
+import { edgeViews } from "./edges.ts";
 import { wrap } from "./labels.ts";
 import { axisText, layPanels, type Panel, type PanelOptions, type Panels } from "./panels.ts";
 import { isTrace, tracingViews } from "./tracing.ts";
@@ -63,7 +64,7 @@ export function plot(dataset: Dataset, options: PlotOptions = {}): Spec {
 
 /** The views of a method that has a figure of its own kind. */
 function ownViews(dataset: Dataset): AttributionViews | undefined {
-  return attributionViews(dataset) ?? attentionViews(dataset);
+  return attributionViews(dataset) ?? attentionViews(dataset) ?? edgeViews(dataset);
 }
 
 /** Whether colours of the figure stand for effects: red for a loss, blue for a gain. */

@@ -102,6 +102,9 @@ export function question(dataset: Dataset): string {
         : `Which ${place}, restored from the clean run, brings back ${outcome}? (${what})`;
     case "causal-tracing":
       return `Which ${place}, restored after noise on the subject, brings back ${outcome}? (${what})`;
+    case "edge-attribution":
+    case "exact-edges":
+      return `Which edges between nodes carry ${outcome}?`;
     case "run":
       return "Which token comes next?";
     default:
