@@ -418,8 +418,8 @@ const flags: { readonly [C in CommandName]: Flags<OptionsOf[C]> } = {
       group: CORRUPTED,
       help: "deviations of the noise over that of the embeddings (default 1,3)",
     },
-    samples: { takes: "<n>", group: CORRUPTED, help: "noised runs of each pair and deviation (default 4)" },
-    draws: { takes: "<n>", group: CORRUPTED, help: "other pairs drawn by resample (default 2)" },
+    samples: { takes: "<n>", group: CORRUPTED, help: "noised runs of each pair and deviation (default 2)" },
+    draws: { takes: "<n>", group: CORRUPTED, help: "other pairs drawn by resample (default 1)" },
     symmetric: { group: CORRUPTED, help: "every pair in its reverse too: the foil as answer" },
     site: {
       takes: "<names>",

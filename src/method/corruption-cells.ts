@@ -3,7 +3,7 @@
 import { type Fault, InputError, refuse } from "../core/errors.ts";
 import type { Model } from "../model/model.ts";
 import type { Pair } from "../model/pair.ts";
-import type { Edit } from "../run/edit.ts";
+import type { Edit, Where } from "../run/edit.ts";
 import { patch } from "../run/edit.ts";
 import { parseSite, SITES, type SiteName, sitesOf } from "../run/site.ts";
 import { isState, rolePositions, windowLayers } from "./tracing-cells.ts";
@@ -15,7 +15,7 @@ export interface ComparedGrid {
   readonly site: SiteName;
   /** Layers restored together. */
   readonly window: number;
-  /** Cells of a layer: kinds of tokens one by one, or heads at all tokens. */
+  /** Cells of a layer: kinds of tokens, or heads at all tokens. */
   readonly over: "role" | "head";
   /** Layers × kinds or heads. */
   readonly size: number;
@@ -34,7 +34,7 @@ const ROLE_NAMES = [
 const DEFAULT_SITES: readonly string[] = ["resid_pre", "mlp_out", "attn_out"];
 const DEFAULT_WINDOWS: readonly number[] = [1, 5];
 
-/** One restored cell of one pair; a kind of several tokens has one for each. */
+/** One restored cell of one pair: all its tokens of a kind together. */
 export interface RestoredCell {
   readonly grid: number;
   /** Index into the grid: layer · places + place. */
@@ -96,10 +96,10 @@ function cellsOf(
 ): RestoredCell[] {
   const { layers, heads } = model.architecture;
   const around = { layers: window, before: Math.floor(window / 2) };
-  const places: (readonly { readonly pos?: readonly number[]; readonly head?: readonly number[] }[])[] =
+  const places: readonly (readonly Where[])[] =
     over === "head"
       ? Array.from({ length: heads }, (_, head) => [{ head: [head] }])
-      : positions.map((list) => list.map((pos) => ({ pos: [pos] })));
+      : positions.map((list) => (list.length === 0 ? [] : [{ pos: list }]));
   return [...layers.keys()].flatMap((layer) =>
     places.flatMap((list, place) =>
       list.map(

@@ -19,9 +19,9 @@ export interface CorruptionOptions {
   readonly kinds?: readonly CorruptionKind[] | undefined;
   /** Standard deviations of the noise, each over that of the embedding table. Default 1 and 3. */
   readonly factors?: readonly number[] | undefined;
-  /** Noised runs of each pair and deviation. Default 4. */
+  /** Noised runs of each pair and deviation. Default 2. */
   readonly samples?: number | undefined;
-  /** Other pairs whose tokens take the place of a pair's own. Default 2. */
+  /** Other pairs whose tokens take the place of a pair's own. Default 1. */
   readonly draws?: number | undefined;
   readonly seed?: number | undefined;
 }
@@ -52,8 +52,8 @@ export interface Corrupted {
 }
 
 const DEFAULT_FACTORS: readonly number[] = [1, 3];
-const DEFAULT_SAMPLES = 4;
-const DEFAULT_DRAWS = 2;
+const DEFAULT_SAMPLES = 2;
+const DEFAULT_DRAWS = 1;
 
 /**
  * Corrupts the tokens at which the prompts of each pair differ.

@@ -46,7 +46,7 @@ export interface ComparedValues {
   readonly clean: readonly Float64Array[];
   /** [pair][corruption][sample] → [metric]: the corrupted run itself. */
   readonly corrupted: readonly (readonly (readonly number[])[][])[];
-  /** [pair][corruption][sample][grid] → [metric, cell]: a kind of several tokens by its mean; NaN where the pair has none. */
+  /** [pair][corruption][sample][grid] → [metric, cell]; NaN where the pair has no such tokens. */
   readonly restored: readonly (readonly (readonly (readonly Float64Array[])[])[])[];
   /** [pair][corruption][grid] → [cell]: distance of the last stream of the first sample's restored runs. */
   readonly distances: readonly (readonly (readonly Float64Array[])[])[];
@@ -270,45 +270,36 @@ function placesOf(
   };
 }
 
-/** From variants to cells: positions of one kind are averaged. */
+/** From variants to cells. */
 function gather(
   { pairs, layout, corrupted, metrics: names }: ComparedSweep,
   { values, streams }: { readonly values: Float64Array; readonly streams: Float64Array },
 ): Pick<ComparedValues, "restored" | "distances"> {
   const many = names.length;
+  const none = (width: number): Float64Array[] =>
+    layout.grids.map(({ size }) => new Float64Array(size * width).fill(Number.NaN));
   let at = 0;
   const restored: Float64Array[][][][] = [];
   const distances: Float64Array[][][] = [];
   for (const pair of pairs.keys()) {
-    const cells = layout.cells[pair] ?? [];
-    restored.push([]);
-    distances.push([]);
-    for (const samples of corrupted.runs[pair] ?? []) {
-      const bySample = samples.map(() => layout.grids.map(({ size }) => new Float64Array(size * many)));
-      const far = layout.grids.map(({ size }) => new Float64Array(size));
-      const counts = layout.grids.map(({ size }) => new Float64Array(size));
-      for (const { grid, cell } of cells) counts[grid]?.set([(counts[grid]?.[cell] ?? 0) + 1], cell);
-      for (const [sample, sums] of bySample.entries()) {
-        for (const { grid, cell } of cells) {
-          const size = layout.grids[grid]?.size ?? 0;
-          const sum = sums[grid];
-          for (let metric = 0; metric < many; metric++) {
-            const to = metric * size + cell;
-            sum?.set([(sum[to] ?? 0) + (values[at * many + metric] ?? Number.NaN)], to);
+    const runs = corrupted.runs[pair] ?? [];
+    const far = runs.map(() => none(1));
+    restored.push(
+      runs.map((samples, corruption) =>
+        samples.map((_, sample) => {
+          const found = none(many);
+          for (const { grid, cell } of layout.cells[pair] ?? []) {
+            const size = layout.grids[grid]?.size ?? 0;
+            for (let metric = 0; metric < many; metric++)
+              found[grid]?.set([values[at * many + metric] ?? Number.NaN], metric * size + cell);
+            if (sample === 0) far[corruption]?.[grid]?.set([streams[at] ?? Number.NaN], cell);
+            at += 1;
           }
-          if (sample === 0) far[grid]?.set([(far[grid]?.[cell] ?? 0) + (streams[at] ?? Number.NaN)], cell);
-          at += 1;
-        }
-        for (const [grid, sum] of sums.entries()) {
-          const count = counts[grid] ?? new Float64Array(0);
-          for (let i = 0; i < sum.length; i++) sum[i] = (sum[i] ?? 0) / (count[i % count.length] ?? 0); // 0 / 0: none
-        }
-      }
-      restored[pair]?.push(bySample);
-      distances[pair]?.push(
-        far.map((sum, grid) => sum.map((value, cell) => value / (counts[grid]?.[cell] ?? 0))),
-      );
-    }
+          return found;
+        }),
+      ),
+    );
+    distances.push(far);
   }
   return { restored, distances };
 }

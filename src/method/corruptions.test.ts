@@ -62,18 +62,17 @@ test("replacement is activation patching, under every metric, cell by cell", asy
   const later = Array.from({ length: clean.length - 7 }, (_, at) => 6 + at);
   const positions = [[2], [4], [5], later, [clean.length - 1]];
   for (const metric of ["prob", "logit_diff", "kl"] as const) {
-    const patched = await activationPatching(model, [pair], {
-      sites: ["resid_pre", "mlp_out"],
-      by: ["layer", "pos"],
-      metric,
-      verify: 0,
-    });
-    for (const site of ["resid_pre", "mlp_out"]) {
-      const all = values(patched, site);
-      for (let layer = 0; layer < LAYERS; layer++) {
-        for (const [role, list] of positions.entries()) {
-          const wanted =
-            list.reduce((sum, pos) => sum + (all[layer * clean.length + pos] ?? 0), 0) / list.length;
+    for (const [role, pos] of positions.entries()) {
+      const patched = await activationPatching(model, [pair], {
+        sites: ["resid_pre", "mlp_out"],
+        by: ["layer"],
+        choose: { pos },
+        metric,
+        verify: 0,
+      });
+      for (const site of ["resid_pre", "mlp_out"]) {
+        for (let layer = 0; layer < LAYERS; layer++) {
+          const wanted = values(patched, site)[layer] ?? Number.NaN;
           const at = layer * positions.length + role;
           expect(values(found, `${site}_${metric}`)[at]).toBeCloseTo(wanted, 10);
           // The fall of KL is what is towards the clean run.

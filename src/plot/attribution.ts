@@ -11,6 +11,8 @@ const MAX_NAMED = 6;
 export interface AttributionViews {
   readonly view: Spec;
   readonly notes: readonly string[];
+  /** Pixels that the heading may take; half a page if absent. */
+  readonly width?: number | undefined;
 }
 
 // Okabe & Ito's colours, told apart also by the colour-blind; each with a shape or dash of its own.

@@ -3,6 +3,7 @@ import type { Dataset } from "../result/result.ts";
 import { baselinesLine, question } from "../result/words.ts";
 import { attentionViews } from "./attention.ts";
 import { type AttributionViews, attributionViews } from "./attribution.ts";
+import { comparisonViews } from "./corruptions.ts";
 import { edgeViews } from "./edges.ts";
 import { wrap } from "./labels.ts";
 import { axisText, layPanels, type Panel, type PanelOptions, type Panels } from "./panels.ts";
@@ -29,7 +30,7 @@ interface Layout {
 /** The figure of a result. */
 export function plot(dataset: Dataset, options: PlotOptions = {}): Spec {
   if (isTrace(dataset)) return tracingFigure(dataset, options);
-  const own = ownViews(dataset);
+  const own = ownViews(dataset, options.sites);
   if (own !== undefined) return ownFigure(dataset, { ...own, title: options.title });
   const laid = layPanels(dataset, options);
   const { panels, limit } = laid;
@@ -63,8 +64,13 @@ export function plot(dataset: Dataset, options: PlotOptions = {}): Spec {
 }
 
 /** The views of a method that has a figure of its own kind. */
-function ownViews(dataset: Dataset): AttributionViews | undefined {
-  return attributionViews(dataset) ?? attentionViews(dataset) ?? edgeViews(dataset);
+function ownViews(dataset: Dataset, sites?: readonly string[]): AttributionViews | undefined {
+  return (
+    attributionViews(dataset) ??
+    attentionViews(dataset) ??
+    edgeViews(dataset) ??
+    comparisonViews(dataset, sites)
+  );
 }
 
 /** Whether colours of the figure stand for effects: red for a loss, blue for a gain. */
@@ -75,10 +81,10 @@ export function showsEffects(dataset: Dataset): boolean {
 /** A figure with views of its own under the usual heading. */
 function ownFigure(
   dataset: Dataset,
-  { view, notes, title }: AttributionViews & { readonly title: string | undefined },
+  { view, notes, width = PAGE_WIDTH / 2, title }: AttributionViews & { readonly title: string | undefined },
 ): Spec {
   const heading = title ?? question(dataset);
-  const lines = (text: string) => wrap(text, PAGE_WIDTH / 2 / CHARACTER_WIDTH);
+  const lines = (text: string) => wrap(text, width / CHARACTER_WIDTH);
   const subtitle = [baselinesLine(dataset), ...notes].filter((line) => line !== "");
   return {
     $schema: "https://vega.github.io/schema/vega-lite/v6.json",

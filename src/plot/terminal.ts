@@ -5,6 +5,7 @@ import { baselinesLine, formatNumber, metricWord, noEffectWords, question, unitO
 import { attentionLines } from "./attention-text.ts";
 import { attributionLines } from "./attribution-text.ts";
 import { barTable, strongestRows, topTokens } from "./cell-table.ts";
+import { comparisonLines } from "./corruptions-text.ts";
 import { edgeLines } from "./edges-text.ts";
 import { truncate, wrap } from "./labels.ts";
 import { type Axis, isTopTokens, layPanels, type Panel, type PanelOptions } from "./panels.ts";
@@ -36,7 +37,8 @@ export function terminal(dataset: Dataset, options: TerminalOptions = {}): strin
     options.sites === undefined
       ? (attributionLines(dataset, columns) ??
         attentionLines(dataset, columns) ??
-        edgeLines(dataset, columns))
+        edgeLines(dataset, columns) ??
+        comparisonLines(dataset, columns))
       : undefined;
   if (own !== undefined) return finish([...lines, "", ...own]);
 
