@@ -24,7 +24,6 @@ export function comparisonDataset(compared: Compared, parts: Parts): Dataset {
   const { model, metrics, corrupted, layout, off, values, reference, units } = compared;
   const { corruptions } = corrupted;
   const summaries = corruptions.map((_, corruption) => offSummary(compared, corruption));
-  const judged = verdict(compared, summaries);
   const [metric = "prob"] = metrics;
   const dataVars: Record<string, Variable> = {
     ...cellVariables(compared),
@@ -33,7 +32,7 @@ export function comparisonDataset(compared: Compared, parts: Parts): Dataset {
   };
   const isOverHeads = layout.grids.some(({ over }) => over === "head");
   const { natural } = off;
-  return dataset({
+  const found = dataset({
     attrs: {
       method: "corruptions",
       question: `Do ${corruptions.map(({ name }) => name).join(", ")} find the same when single parts are restored?`,
@@ -44,8 +43,6 @@ export function comparisonDataset(compared: Compared, parts: Parts): Dataset {
       baseline_clean: mean(values.clean[0] ?? []),
       baselines_clean: Object.fromEntries(metrics.map((name, i) => [name, mean(values.clean[i] ?? [])])),
       reference: corruptions[reference]?.name ?? "",
-      verdict: [...judged.sentences],
-      verdicts: [...judged.table],
       sigma: corruptions.flatMap(({ name, factor }): Json[] =>
         factor === undefined ? [] : [{ corruption: name, sigma: factor * corrupted.spread }],
       ),
@@ -105,6 +102,8 @@ export function comparisonDataset(compared: Compared, parts: Parts): Dataset {
     },
     dataVars,
   });
+  const { sentences, table } = verdict(found);
+  return { ...found, attrs: { ...found.attrs, verdict: [...sentences], verdicts: [...table] } };
 }
 
 function labels(dim: string, data: readonly string[]): Variable {

@@ -1,9 +1,11 @@
-/** @file Where corruptions find the same and where they part, in sentences, each with the numbers that it rests on. */
+/**
+ * @file Where corruptions find the same and where they part, in sentences, each with the numbers that it rests on. All of
+ * it follows from what the result holds.
+ */
 
-import type { Json } from "../result/result.ts";
+import type { Dataset, Json } from "../result/result.ts";
 import { metricWords } from "../result/words.ts";
-import type { Finding, Ranged } from "./corruption-agreement.ts";
-import type { Compared, OffSummary } from "./corruption-compared.ts";
+import { type ComparisonView, shownRoles, viewOf } from "./corruption-view.ts";
 
 /** Corruptions order cells alike from the first on, differently below the second (Spearman's correlation). */
 const ALIKE = 0.8;
@@ -14,14 +16,22 @@ const OTHER_SIZE = 1.5;
 const FOUND = 0.5;
 /** A corruption that takes less than this share of what the reference takes has nothing to be restored. */
 const WEAK = 0.2;
-/** States further from natural ones than held-out prompts' by this factor are called off the data. */
+/**
+ * States further from the mean of natural ones than uncorrupted prompts' by this factor are off the data, and so are those
+ * nearer by it: natural states lie in a shell around their mean, and nothing natural is at the mean itself.
+ */
 const OFF_DATA = 1.25;
 
-type Status = "agree" | "part" | "unclear";
+interface Ranged {
+  readonly value: number;
+  readonly low: number;
+  readonly high: number;
+}
 
 interface Judged {
   readonly grid: string;
-  readonly status: Status;
+  readonly status: "agree" | "part" | "unclear";
+  /** Why the two part. */
   readonly reasons: readonly string[];
 }
 
@@ -32,204 +42,187 @@ export interface Verdict {
 }
 
 /** Judges every corruption against the reference under the first metric. */
-export function verdict(compared: Compared, off: readonly OffSummary[]): Verdict {
-  const { corrupted, reference, metrics, layout, byMetric } = compared;
-  const { corruptions } = corrupted;
-  const names = corruptions.map(({ name }) => name);
-  const held = names[reference] ?? "";
+export function verdict(dataset: Dataset): Verdict {
+  const view = viewOf(dataset);
   const sentences: string[] = [];
   const table: Json[] = [];
-  for (const [index, { name }] of corruptions.entries()) {
-    if (index === reference) continue;
-    const taken = gapOf(compared, index) / gapOf(compared, reference);
+  for (const corruption of view.corruptions) {
+    if (corruption === view.reference) continue;
+    const taken = gapOf(dataset, view, corruption) / gapOf(dataset, view, view.reference);
     if (!(taken >= WEAK)) {
+      const share = Number.isNaN(taken) ? "none" : percent(taken);
       sentences.push(
-        `${sentence(name)} takes away ${percent(taken)} of the ${wordOf(metrics[0])} that ${held} takes: too little to ask what restores it.`,
+        `${capital(corruption)} takes ${share} of what ${view.reference} takes: too little to ask what restores it.`,
       );
-      table.push(
-        ...layout.grids.map((grid): Json => ({ corruption: name, grid: grid.name, status: "weak" })),
-      );
+      table.push(...view.grids.map(({ name }): Json => ({ corruption, grid: name, status: "weak" })));
       continue;
     }
-    const judged = layout.grids.map((grid, at): Judged => {
-      const comparison = byMetric[at]?.[0];
-      const [own, other] = [comparison?.findings[index], comparison?.findings[reference]];
-      const agreement = comparison?.agreement[index]?.[reference];
-      if (own === undefined || other === undefined || agreement === undefined)
-        return { grid: grid.name, status: "unclear", reasons: [] };
-      return judge({
-        grid: grid.name,
-        own,
-        other,
-        agreement,
-        held,
-        placeOf: (cell) => placeName(compared, at, cell),
-      });
-    });
-    table.push(...judged.map(({ grid, status }): Json => ({ corruption: name, grid, status })));
+    const judged = view.grids.map(({ name }) => judge(dataset, view, { grid: name, corruption }));
+    table.push(...judged.map(({ grid, status }): Json => ({ corruption, grid, status })));
     sentences.push(
-      ...comparisonSentences(judged, { name, held }),
-      ...causeSentences({
-        name,
-        held,
-        judged,
-        own: off[index],
-        other: off[reference],
-        role: mainRole(compared),
-      }),
+      `${capital(corruption)}: ${foundWords(judged, view.reference)} ${dataWords(view, corruption, judged)}`.trim(),
     );
   }
-  return { sentences: [...sentences, ...metricSentences(compared), basis(compared)], table };
+  return { sentences: [...sentences, ...metricWordsOf(view), basis(dataset, view)], table };
 }
 
-function judge(how: {
+/** Effects of all cells of a grid under the first metric. */
+function effectsOf(dataset: Dataset, view: ComparisonView, { grid, corruption }: Place): number[] {
+  const data = dataset.dataVars[`${grid}_${view.metrics[0]}_effect`]?.data ?? [];
+  const size = data.length / view.corruptions.length;
+  const at = view.corruptions.indexOf(corruption);
+  return Array.from(data.slice(at * size, (at + 1) * size), Number);
+}
+
+interface Place {
   readonly grid: string;
-  readonly own: Finding;
-  readonly other: Finding;
-  readonly agreement: Ranged;
-  readonly held: string;
-  readonly placeOf: (cell: number) => string;
-}): Judged {
-  const { grid, own, other, agreement, held, placeOf } = how;
+  readonly corruption: string;
+}
+
+function judge(dataset: Dataset, view: ComparisonView, { grid, corruption }: Place): Judged {
+  const { reference } = view;
+  const labels = { grid, metric: view.metrics[0] ?? "", corruption };
+  const [own, other] = [corruption, reference].map((of) =>
+    effectsOf(dataset, view, { grid, corruption: of }),
+  );
+  if (own === undefined || other === undefined) return { grid, status: "unclear", reasons: [] };
+  const order = rangedOf(view, "rank_agreement", { ...labels, other_corruption: reference });
+  const size = rangedOf(view, "peak_share_ratio", labels);
   const reasons: string[] = [];
-  const order = `cells are ordered alike by ${ranged(agreement)}`;
-  if (agreement.high < UNLIKE) reasons.push(order);
-  const there = shareAt(other, own.peakCell);
-  const back = shareAt(own, other.peakCell);
+  if (order.high < UNLIKE) reasons.push(`order of cells ${inWords(order)}`);
+  const [there, back] = [shareAt(other, largest(own)), shareAt(own, largest(other))];
   if (there < FOUND || back < FOUND) {
+    const [mine, theirs] = [corruption, reference].map((of) => placeOf(view, { ...labels, corruption: of }));
     reasons.push(
-      `its largest cell is ${placeOf(own.peakCell)}, ${held}'s ${placeOf(other.peakCell)}; each at the other's: ${percent(back)} and ${percent(there)} of its own largest`,
+      `largest at ${mine} against ${theirs}; the other's largest has ${percent(back)} of its own, its own ${percent(there)} of the other's`,
     );
   }
-  const { peakShareRatio: size } = own;
   if (size.low > OTHER_SIZE || size.high < 1 / OTHER_SIZE)
-    reasons.push(`its largest restored share is ${ranged(size)} times ${held}'s`);
+    reasons.push(`largest share ${inWords(size)} times as large`);
   if (reasons.length > 0) return { grid, status: "part", reasons };
   const similar = size.value < OTHER_SIZE && size.value > 1 / OTHER_SIZE;
-  if (agreement.value >= ALIKE && !(agreement.low < UNLIKE) && similar)
-    return { grid, status: "agree", reasons: [order] };
-  const sizeWords = similar ? "" : `, largest restored share ${ranged(size)} times ${held}'s`;
-  return { grid, status: "unclear", reasons: [`${order}${sizeWords}`] };
+  const alike = order.value >= ALIKE && !(order.low < UNLIKE) && similar;
+  return { grid, status: alike ? "agree" : "unclear", reasons };
 }
+
+const largest = (effects: readonly number[]): number =>
+  effects.reduce((best, value, at) => (value > (effects[best] ?? Number.NEGATIVE_INFINITY) ? at : best), -1);
 
 /** The effect at a cell over the largest. */
-function shareAt({ effect, peakCell }: Finding, cell: number): number {
-  return (effect[cell] ?? Number.NaN) / (effect[peakCell] ?? Number.NaN);
+function shareAt(effects: readonly number[], cell: number): number {
+  return (effects[cell] ?? Number.NaN) / (effects[largest(effects)] ?? Number.NaN);
 }
 
-function comparisonSentences(
-  judged: readonly Judged[],
-  { name, held }: { readonly name: string; readonly held: string },
-): string[] {
-  const of = (status: Status): readonly Judged[] => judged.filter((one) => one.status === status);
-  const list = (some: readonly Judged[]): string =>
-    some.map(({ grid, reasons }) => `${grid} (${reasons.join("; ")})`).join(", ");
-  const parts = of("part");
-  const lines: string[] = [];
-  if (of("agree").length > 0)
-    lines.push(`${sentence(name)} and ${held} find the same in ${list(of("agree"))}.`);
-  if (parts.length > 0) lines.push(`${sentence(name)} and ${held} part in ${list(parts)}.`);
-  if (of("unclear").length > 0)
-    lines.push(
-      `${sentence(name)} and ${held} neither clearly agree nor clearly part in ${list(of("unclear"))}.`,
-    );
-  return lines;
+function placeOf(view: ComparisonView, labels: Readonly<Record<string, string>>): string {
+  const layer = view.number("peak_layer", labels);
+  const place = view.text("peak_place", labels);
+  return place.startsWith("head ") ? `head ${layer}.${place.slice(5)}` : `layer ${layer}, ${place}`;
 }
 
-/** What the distances say of it: whether one of the two is off the data, and what follows. */
-function causeSentences(how: {
-  readonly name: string;
-  readonly held: string;
-  readonly judged: readonly Judged[];
-  readonly own: OffSummary | undefined;
-  readonly other: OffSummary | undefined;
-  readonly role: number;
-}): string[] {
-  const { name, held, judged, own, other, role } = how;
-  const [mine, theirs] = [own?.distance[role], other?.distance[role]];
-  if (mine === undefined || theirs === undefined || Number.isNaN(mine.value) || Number.isNaN(theirs.value))
-    return [];
-  const numbers = `${ranged(mine)} times as far from natural ones as uncorrupted ones are (${held}'s ${ranged(theirs)})`;
-  const isOff = (of: Ranged): boolean => (Number.isNaN(of.low) ? of.value : of.low) > OFF_DATA;
-  const lines = [`Under ${name} states at the corrupted tokens lie ${numbers}.`];
-  if (!judged.some(({ status }) => status === "part")) return lines;
-  if (isOff(mine) && !isOff(theirs)) {
-    lines.push(
-      `So where they part, ${name} restores a run that no text gives rise to; what it finds and ${held} does not may repair that run rather than carry the answer. Go by ${held} there.`,
-    );
-  } else if (isOff(mine) && isOff(theirs)) {
-    lines.push("Both are off the data, so that neither can be taken as the measure of the other.");
-  } else if (isOff(theirs)) {
-    lines.push(
-      `Here ${held} is the one off the data: its prompts are unusual for this reference. Look at them first.`,
-    );
-  } else {
-    lines.push(
-      `Both are as near the data as uncorrupted prompts are, so distance does not explain it: ${name} takes away all that the tokens say, ${held} only that in which the two prompts differ.`,
-    );
+function foundWords(judged: readonly Judged[], reference: string): string {
+  const names = (status: Judged["status"]): string[] =>
+    judged
+      .filter((one) => one.status === status)
+      .map(({ grid, reasons }) => (reasons.length === 0 ? grid : `${grid} (${reasons.join("; ")})`));
+  const clauses = [
+    ...said(`as ${reference} in`, names("agree")),
+    ...said(`parts from ${reference} in`, names("part")),
+    ...said("not settled in", names("unclear")),
+  ];
+  return `${clauses.join("; ")}.`;
+}
+
+function said(words: string, names: readonly string[]): string[] {
+  return names.length === 0 ? [] : [`${words} ${names.join(", ")}`];
+}
+
+/** Whether one of the two is off the data, and what follows. */
+function dataWords(view: ComparisonView, corruption: string, judged: readonly Judged[]): string {
+  const { reference } = view;
+  const [role = ""] = shownRoles(view);
+  const mine = rangedOf(view, "off_distance", { corruption, role });
+  const theirs = rangedOf(view, "off_distance", { corruption: reference, role });
+  if (Number.isNaN(mine.value) || Number.isNaN(theirs.value)) return "";
+  const numbers = `Its states lie ${inWords(mine)} times as far from the mean of natural ones as uncorrupted ones do, ${reference}'s ${inWords(theirs)}`;
+  if (!judged.some(({ status }) => status === "part")) return `${numbers}.`;
+  const [own, other] = [isOff(mine), isOff(theirs)];
+  if (own && other) return `${numbers}: both are off the data, and neither is the measure of the other.`;
+  if (own) {
+    const side =
+      mine.value < 1
+        ? "nearer than any text brings them, which is no more natural than too far"
+        : "where no text brings them";
+    return `${numbers}: ${side}. What it finds alone may repair such a run rather than carry the answer; go by ${reference} there.`;
   }
-  return lines;
+  if (other) return `${numbers}: here ${reference} is off the data; look at its prompts first.`;
+  return `${numbers}: distance does not tell them apart. It takes all that the tokens say, ${reference} only that in which the prompts differ.`;
 }
 
-function metricSentences({ byCorruption, metrics, layout, reference, corrupted }: Compared): string[] {
-  if (metrics.length < 2) return [];
-  const held = corrupted.corruptions[reference]?.name ?? "";
-  const words = metrics.slice(1).map((metric, at) => {
-    const all = layout.grids.map(
-      (_, grid) => byCorruption[grid]?.[reference]?.agreement[0]?.[at + 1]?.value ?? NaN,
-    );
-    const least = all.indexOf(Math.min(...all));
-    return `${wordOf(metric)} by ${Math.min(...all).toFixed(2)} at least (${layout.grids[least]?.name ?? ""})`;
+/** Beyond the bound with its whole interval, where there is one. */
+function isOff({ value, low, high }: Ranged): boolean {
+  return (Number.isNaN(low) ? value : low) > OFF_DATA || (Number.isNaN(high) ? value : high) < 1 / OFF_DATA;
+}
+
+function metricWordsOf(view: ComparisonView): string[] {
+  const [first = "", ...rest] = view.metrics;
+  if (rest.length === 0) return [];
+  const least = rest.map((metric) => {
+    const all = view.grids.map(({ name }) => ({
+      name,
+      value: view.number("metric_agreement", {
+        grid: name,
+        corruption: view.reference,
+        metric: first,
+        other_metric: metric,
+      }),
+    }));
+    const lowest = all.reduce((a, b) => (b.value < a.value ? b : a));
+    return `${wordOf(metric)} ${lowest.value.toFixed(2)} (least: ${lowest.name})`;
   });
   return [
-    `The verdict is under ${wordOf(metrics[0])}. Under ${held}, its order of cells agrees with that under ${words.join(", and under ")}.`,
+    `All this is under ${wordOf(first)}. Under ${view.reference}, other metrics order the cells much as it does, or not: ${least.join(", ")}.`,
   ];
 }
 
-function basis({ units, off, corrupted }: Compared): string {
-  const { natural } = off;
-  const noise = corrupted.corruptions.findIndex(({ kind }) => kind === "noise");
-  const samples = corrupted.runs[0]?.[noise]?.length;
-  const drawn = samples === undefined ? "" : ` and ${samples} samples of noise`;
+function basis({ attrs }: Dataset, view: ComparisonView): string {
+  const { pairs } = attrs.prompts as { readonly pairs: readonly Json[] };
+  const { samples } = attrs.options as { readonly samples: readonly number[] };
+  const natural = attrs.natural_states as {
+    readonly from: string;
+    readonly prompts: number;
+    readonly states: number;
+    readonly shrinkage: number | null;
+  };
+  const noise = samples[view.corruptions.findIndex((name) => name.startsWith("noise"))];
+  const drawn = noise === undefined ? "" : `, ${noise} sample${noise === 1 ? "" : "s"} of noise each`;
   const over =
-    units.over === "pairs"
-      ? `It rests on ${units.pairs} pairs${drawn}; in brackets 95 % intervals over pairs.`
+    attrs.intervals_over === "pairs"
+      ? `It rests on ${pairs.length} pairs${drawn}; in brackets 95 % intervals over pairs.`
       : `It rests on one pair${drawn}; in brackets 95 % intervals over samples, which say nothing about other prompts.`;
-  if (natural.from === "none") return over;
+  if (natural.from === "none") return `${over} How far off the data the runs are is not known.`;
   const from =
-    natural.from === "other pairs" ? `the other pairs' prompts` : `${natural.prompts} reference prompts`;
-  return `${over} Distances are Mahalanobis distances from ${natural.states} states of ${from}, their covariance shrunk by ${natural.shrinkage.toFixed(2)} (mean over layers).`;
+    natural.from === "other pairs" ? "the other pairs' prompts" : `${natural.prompts} reference prompts`;
+  return `${over} Distances: Mahalanobis, mean over layers, from ${natural.states} states of ${from}, covariance shrunk by ${natural.shrinkage?.toFixed(2)}.`;
 }
 
-/** The role at which corruption enters: the last corrupted token, which every pair has. */
-function mainRole({ layout }: Compared): number {
-  return Math.max(0, layout.roles.indexOf("last corrupted token"));
+/** What a corruption takes of the first metric, positive where it takes any. */
+function gapOf({ attrs }: Dataset, view: ComparisonView, corruption: string): number {
+  const [metric = ""] = view.metrics;
+  const clean = (attrs.baselines_clean as Readonly<Record<string, number>>)[metric] ?? Number.NaN;
+  const gap = clean - view.number(`baseline_${metric}`, { corruption });
+  return metric === "kl" ? -gap : gap;
 }
 
-function gapOf({ units, values, metrics }: Compared, corruption: number): number {
-  const gaps = units.rows(corruption, 1, (pair, sample) =>
-    Float64Array.of(
-      (values.clean[0]?.[pair] ?? 0) - (values.corrupted[pair]?.[corruption]?.[sample]?.[0] ?? 0),
-    ),
-  );
-  const sign = metrics[0] === "kl" ? -1 : 1;
-  return (sign * gaps.reduce((sum, value) => sum + value, 0)) / gaps.length;
+function rangedOf(view: ComparisonView, variable: string, labels: Readonly<Record<string, string>>): Ranged {
+  const of = (suffix: string): number => view.number(`${variable}${suffix}`, labels);
+  return { value: of(""), low: of("_ci_low"), high: of("_ci_high") };
 }
 
-function placeName({ layout, model }: Compared, grid: number, cell: number): string {
-  const heads = layout.grids[grid]?.over === "head";
-  const places = heads ? model.architecture.heads : layout.roles.length;
-  const layer = Math.floor(cell / places);
-  return heads
-    ? `head ${layer}.${cell % places}`
-    : `layer ${layer} at the ${layout.roles[cell % places] ?? ""}`;
-}
+const wordOf = (metric: string): string => metricWords[metric] ?? metric;
+const percent = (share: number): string => `${Math.round(100 * share)} %`;
+const capital = (name: string): string => `${name.slice(0, 1).toUpperCase()}${name.slice(1)}`;
 
-const wordOf = (metric: string | undefined): string => metricWords[metric ?? ""] ?? "metric";
-const percent = (share: number): string => (Number.isNaN(share) ? "none" : `${Math.round(100 * share)} %`);
-const sentence = (name: string): string => `${name.slice(0, 1).toUpperCase()}${name.slice(1)}`;
-
-function ranged({ value, low, high }: Ranged): string {
+function inWords({ value, low, high }: Ranged): string {
   return Number.isNaN(low)
     ? value.toFixed(2)
     : `${value.toFixed(2)} (${low.toFixed(2)} to ${high.toFixed(2)})`;

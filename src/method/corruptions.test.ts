@@ -335,7 +335,7 @@ describe("a planted case", () => {
       ["zero", "part"],
     ]);
     expect((found.attrs.verdict as string[]).join("\n")).toContain(
-      "Zero and replacement part in mlp_out (its largest cell is layer 5 at the last corrupted token, replacement's layer 1 at the last corrupted token; each at the other's: 17 % and 0 % of its own largest",
+      "Zero: parts from replacement in mlp_out (largest at layer 5, last corrupted token against layer 1, last corrupted token; the other's largest has 17 % of its own, its own 0 % of the other's)",
     );
   });
 

@@ -1,7 +1,14 @@
 /** @file A corruption comparison in a terminal: what each corruption does, what is found under it, the verdict. */
+
+import {
+  type ComparisonView,
+  gridWords,
+  isComparison,
+  shownRoles,
+  viewOf,
+} from "../method/corruption-view.ts";
 import type { Dataset } from "../result/result.ts";
 import { formatNumber, metricWords } from "../result/words.ts";
-import { type ComparisonView, gridWords, isComparison, shownRoles, viewOf } from "./corruption-data.ts";
 import { truncate, wrap } from "./labels.ts";
 import { type Column, table } from "./table.ts";
 
@@ -16,7 +23,7 @@ export function comparisonLines(dataset: Dataset, columns: number): string[] | u
   const { verdict = [] } = dataset.attrs;
   const over = dataset.attrs.intervals_over === "samples" ? "samples of noise" : "pairs";
   const notes = [
-    `largest: most of what the corruption took (${metricWords[metric] ?? metric}) that one cell brings back, and where; ×: over ${view.reference}'s; beyond 2 SD: cells that stand out from the grid's mean, and how many of them do under ${view.reference} too; order: rank correlation of all cells with ${view.reference}'s. In brackets: 95 % intervals over ${over}.`,
+    `largest: most of what the corruption took (${metricWords[metric] ?? metric}) that one cell brings back, and where; ×: over ${view.reference}'s; >2 SD: cells beyond two standard deviations from the grid's mean, and how many of them are under ${view.reference} too; order: rank correlation of all cells with ${view.reference}'s. In brackets: 95 % intervals over ${over}.`,
   ];
   return [
     ...doesLines(dataset, view, columns),
@@ -33,7 +40,7 @@ export function comparisonLines(dataset: Dataset, columns: number): string[] | u
 function doesLines(dataset: Dataset, view: ComparisonView, columns: number): string[] {
   const [role = ""] = shownRoles(view);
   const clean = (dataset.attrs.baselines_clean ?? {}) as Readonly<Record<string, number>>;
-  const brief = (value: number, digits = 3): string =>
+  const rounded = (value: number, digits = 3): string =>
     Number.isNaN(value) ? "" : formatNumber(Number(value.toPrecision(digits)));
   const titles = [
     { title: "corruption" },
@@ -43,12 +50,12 @@ function doesLines(dataset: Dataset, view: ComparisonView, columns: number): str
     right("entropy"),
   ];
   const rows = [
-    ["none", ...view.metrics.map((name) => brief(clean[name] ?? Number.NaN)), "1", "1", "0"],
+    ["none", ...view.metrics.map((name) => rounded(clean[name] ?? Number.NaN)), "1", "1", "0"],
     ...view.corruptions.map((corruption) => {
       const of = (variable: string): number => view.number(variable, { corruption, role });
       return [
         corruption,
-        ...view.metrics.map((name) => brief(view.number(`baseline_${name}`, { corruption }))),
+        ...view.metrics.map((name) => rounded(view.number(`baseline_${name}`, { corruption }))),
         rangedText(view, "off_distance", { corruption, role }),
         of("off_norm").toFixed(2),
         `${of("off_entropy") > 0 ? "+" : ""}${of("off_entropy").toFixed(2)}`,
@@ -72,22 +79,22 @@ function doesLines(dataset: Dataset, view: ComparisonView, columns: number): str
 function foundLines(view: ComparisonView, metric: string): string[] {
   const titles: Column[] = [
     { title: "corruption" },
-    { title: "largest" },
+    right("largest"),
     { title: "at layer" },
     { title: "×" },
-    right("beyond 2 SD"),
+    right(">2 SD"),
     { title: "order" },
   ];
   const grids = view.grids.map(({ name }) =>
     view.corruptions.map((corruption) => {
       const labels = { grid: name, metric, corruption };
       const isReference = corruption === view.reference;
-      if (view.weak.has(corruption)) return [corruption, "takes too little", "", "", "", ""];
+      if (view.weak.has(corruption)) return [corruption, "", "takes too little", "", "", ""];
       const found = view.number("detections", labels);
       return [
         corruption,
-        rangedText(view, "peak_share", labels),
-        `${view.number("peak_layer", labels)}, ${view.text("peak_place", labels).replace(/ tokens?$/, "")}`,
+        view.number("peak_share", labels).toFixed(2),
+        `${view.number("peak_layer", labels)}, ${brief(view.text("peak_place", labels))}`,
         isReference ? "" : rangedText(view, "peak_share_ratio", labels),
         isReference ? String(found) : `${found} (${view.number("detections_shared", labels)})`,
         isReference
@@ -109,6 +116,11 @@ function foundLines(view: ComparisonView, metric: string): string[] {
   ].map((line, at) => (at === 0 ? `  ${line}` : line));
 }
 
+/** `last corrupted token` in a few letters. */
+function brief(place: string): string {
+  return place.replace(/ tokens?$/, "").replace("corrupted", "corr.");
+}
+
 function rangedText(
   view: ComparisonView,
   variable: string,
@@ -122,5 +134,5 @@ function rangedText(
   if (value === undefined || Number.isNaN(value)) return "";
   return low === undefined || Number.isNaN(low)
     ? fixed(value)
-    : `${fixed(value)} (${fixed(low)} to ${fixed(high)})`;
+    : `${fixed(value)} (${fixed(low)}–${fixed(high)})`;
 }

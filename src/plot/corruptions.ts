@@ -2,11 +2,18 @@
  * @file The figure of a corruption comparison: what each part brings back by layer under every corruption, noise against
  * replacement cell by cell, and how far off the data each is.
  */
+
+import {
+  type ComparisonView,
+  gridWords,
+  isComparison,
+  shownRoles,
+  viewOf,
+} from "../method/corruption-view.ts";
 import { labelsOf } from "../result/cells.ts";
 import type { Dataset, Json } from "../result/result.ts";
 import { metricWord } from "../result/words.ts";
 import type { AttributionViews } from "./attribution.ts";
-import { type ComparisonView, gridWords, isComparison, shownRoles, viewOf } from "./corruption-data.ts";
 import type { Spec } from "./views.ts";
 
 const PANEL = 170; // pixels: five beside each other are a page
@@ -43,7 +50,14 @@ export function comparisonViews(
       domain: [...view.corruptions],
       range: view.corruptions.map((name) => COLOURS[name] ?? NOISE[noises.indexOf(name)] ?? GREY),
     },
-    legend: { title: "corruption", orient: "right", symbolType: "stroke", symbolStrokeWidth: 3 },
+    legend: {
+      title: null,
+      orient: "top",
+      symbolType: "stroke",
+      symbolStrokeWidth: 3,
+      symbolOpacity: 1,
+      symbolSize: 250,
+    },
   };
   const draw: Drawing = { dataset, view, metric, color };
   const rows: Spec[] = [];
@@ -82,6 +96,7 @@ const heading = (text: string | readonly string[]): Json => ({
   text: typeof text === "string" ? text : [...text],
   fontSize: 12,
   fontWeight: 600,
+  frame: "group",
   offset: 6,
   lineHeight: 15,
 });
@@ -122,7 +137,7 @@ function lines(
   );
   const x = layerAxis();
   const axis = {
-    title: isFirst ? ["share restored", `at the ${role}`] : null,
+    title: isFirst ? ["share restored at", ...`the ${role}`.split(/ (?=\S+$)/)] : null,
     grid: true,
     gridColor: "#e8e8e8",
     tickCount: 5,

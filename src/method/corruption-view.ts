@@ -1,4 +1,4 @@
-/** @file Reading a corruption comparison by label, for its figure and its text. */
+/** @file Reading a corruption comparison by label, for its verdict, figure and text. */
 import { labelsOf } from "../result/cells.ts";
 import type { Dataset, Json } from "../result/result.ts";
 
