@@ -1,7 +1,7 @@
 /** @file Laws of reading options. */
 import fc from "fast-check";
 import { expect, test } from "vitest";
-import { bytes, indices, names, readFields } from "./fields.ts";
+import { bytes, choices, indices, names, numbers, readFields } from "./fields.ts";
 import { fields } from "./option-fields.ts";
 
 test("what was read reads as itself, so that an experiment file replays what was typed", () => {
@@ -67,6 +67,21 @@ test("sizes are decimal and binary", () => {
     false,
     false,
   ]);
+});
+
+test("numbers and choices are read once each, typed or listed", () => {
+  const factors = numbers(0);
+  expect(factors.parse("1, 3,0.5")).toEqual([1, 3, 0.5]);
+  expect(factors.parse([0, 2])).toEqual([0, 2]);
+  for (const wrong of ["", "1,", "-1", "1,1.0", "x", "1e999", [], [Number.NaN]])
+    expect(factors.safeParse(wrong).success).toBe(false);
+  const words = choices(["noise", "zero"]);
+  expect(words.parse("zero, noise")).toEqual(["zero", "noise"]);
+  for (const wrong of ["", "zero,", "zero,zero", "mean", []])
+    expect(words.safeParse(wrong).success).toBe(false);
+  expect(words.safeParse("mean").error?.issues[0]?.message).toBe(
+    "some of noise, zero, separated by commas, each once",
+  );
 });
 
 test("names lose the spaces around them, and an empty one is refused", () => {

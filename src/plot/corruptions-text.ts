@@ -23,7 +23,7 @@ export function comparisonLines(dataset: Dataset, columns: number): string[] | u
   const { verdict = [] } = dataset.attrs;
   const over = dataset.attrs.intervals_over === "samples" ? "samples of noise" : "pairs";
   const notes = [
-    `largest: most of what the corruption took (${metricWords[metric] ?? metric}) that one cell brings back, and where; ×: over ${view.reference}'s; >2 SD: cells beyond two standard deviations from the grid's mean, and how many of them are under ${view.reference} too; order: rank correlation of all cells with ${view.reference}'s. In brackets: 95 % intervals over ${over}.`,
+    `peak: most of what the corruption took (${metricWords[metric] ?? metric}) that one cell brings back, and where; ×: over ${view.reference}'s; >2 SD: cells beyond two standard deviations from the grid's mean, and how many of them are under ${view.reference} too; order: rank correlation of all cells with ${view.reference}'s. In brackets: 95 % intervals over ${over}.`,
   ];
   return [
     ...doesLines(dataset, view, columns),
@@ -79,7 +79,7 @@ function doesLines(dataset: Dataset, view: ComparisonView, columns: number): str
 function foundLines(view: ComparisonView, metric: string): string[] {
   const titles: Column[] = [
     { title: "corruption" },
-    right("largest"),
+    right("peak"),
     { title: "at layer" },
     { title: "×" },
     right(">2 SD"),
@@ -134,5 +134,5 @@ function rangedText(
   if (value === undefined || Number.isNaN(value)) return "";
   return low === undefined || Number.isNaN(low)
     ? fixed(value)
-    : `${fixed(value)} (${fixed(low)}–${fixed(high)})`;
+    : `${fixed(value)} (${fixed(low)}, ${fixed(high)})`;
 }

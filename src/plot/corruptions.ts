@@ -76,6 +76,7 @@ export function comparisonViews(
     view: { vconcat: rows, spacing: 26, resolve: { scale: { color: "shared" } } },
     notes: [
       `Shares of what the corruption took of the ${metricWord(dataset)}: 0 corrupted run, 1 uncorrupted. Bands: 95 % intervals of ${view.reference} and the strongest noise.`,
+      "Bottom: the corrupted runs before anything is restored; dashed: uncorrupted prompts; entropy in nat.",
       ...(weak.length > 0 ? [`Without shares, as too little is taken: ${weak.join(", ")}.`] : []),
     ],
   };
@@ -242,7 +243,7 @@ function offRow({ dataset, view, color }: Drawing): Spec {
     ...roles.map((role) => ({
       variable: "entropy_shift",
       role,
-      title: ["entropy of attention", `shift (nat), ${role}`],
+      title: ["entropy shift of attention", `at the ${role}`],
       none: 0,
     })),
   ];
