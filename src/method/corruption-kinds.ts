@@ -136,7 +136,7 @@ export async function corrupt(
 function nothingToDraw({ where, differing }: Pair): Fault {
   return {
     where: `${where}, --corruption resample`,
-    found: `no other pair with ${differing.length} differing tokens and another answer`,
+    found: `no other pair with ${differing.length} differing token${differing.length === 1 ? "" : "s"} and another answer`,
     wanted: "at least one to draw from",
     fix: "Give more pairs, or leave resample out of --corruption.",
   };
