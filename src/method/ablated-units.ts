@@ -9,7 +9,6 @@ import type { FloatArray } from "../core/tensor.ts";
 import type { Prompted } from "../model/fact.ts";
 import type { Model } from "../model/model.ts";
 import { dot } from "../numeric/projection.ts";
-import { mean } from "../numeric/statistics.ts";
 import { type Direction, directions, hasSoftcap, type LogitSum } from "../run/direction.ts";
 import type { Edit, EditValue } from "../run/edit.ts";
 import { type Cache, forward } from "../run/forward.ts";
@@ -144,7 +143,7 @@ function isShifted({ terms, centred }: LogitSum): boolean {
 
 function readoutOf(sum: LogitSum | undefined): SweepRun["read"][number]["readout"] {
   const columns = sum?.terms.map(({ id }) => id) ?? [];
-  return sum !== undefined && isShifted(sum) ? { columns, logits: true } : { columns };
+  return sum !== undefined && isShifted(sum) ? { columns, mean: true } : { columns };
 }
 
 function metricOf(sum: LogitSum | undefined, [position]: Reading): number {
@@ -154,7 +153,7 @@ function metricOf(sum: LogitSum | undefined, [position]: Reading): number {
     (all, term, index) => all + term.weight * (position.columns[index] ?? Number.NaN),
     0,
   );
-  return isShifted(sum) ? own - weight * mean(position.logits ?? []) : own;
+  return isShifted(sum) ? own - weight * (position.mean ?? Number.NaN) : own;
 }
 
 /** References of each prompt: all other ones where there are no more than draws, else drawn with replacement. */

@@ -5,6 +5,7 @@ import { attentionViews } from "./attention.ts";
 import { type AttributionViews, attributionViews } from "./attribution.ts";
 import { comparisonViews } from "./corruptions.ts";
 import { edgeViews } from "./edges.ts";
+import { hydraViews } from "./hydra.ts";
 import { wrap } from "./labels.ts";
 import { axisText, layPanels, type Panel, type PanelOptions, type Panels } from "./panels.ts";
 import { isTrace, tracingViews } from "./tracing.ts";
@@ -68,6 +69,7 @@ function ownViews(dataset: Dataset, sites?: readonly string[]): AttributionViews
   return (
     attributionViews(dataset) ??
     attentionViews(dataset) ??
+    hydraViews(dataset) ??
     edgeViews(dataset) ??
     comparisonViews(dataset, sites)
   );

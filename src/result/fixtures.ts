@@ -257,6 +257,64 @@ export function headScores(): Dataset {
   });
 }
 
+/** `hydra`: attention of layer 2 argues for the answer, layer 3 and the norm make up for most of it. */
+export function repairedLayers(): Dataset {
+  const dims = { layer: 5 };
+  const heads = { layer: 5, head: 3 };
+  const parts: Readonly<Record<string, readonly number[]>> = {
+    attn_direct: [-0.02, -0.1, -1.6, -0.2, -0.3],
+    attn_by_attn: [0.02, 0.05, 0.7, 0, 0],
+    attn_by_mlp: [-0.05, 0.02, -0.1, 0.05, -0.02],
+    attn_norm: [0.01, 0.02, 0.4, 0.1, 0.2],
+    mlp_direct: [-0.4, 0.1, 0.05, -0.9, 0.3],
+    mlp_by_attn: [-1.8, -0.1, 0, 0.2, 0],
+    mlp_by_mlp: [-2.1, -0.2, 0.05, 0.1, 0],
+    mlp_norm: [1.2, 0.1, 0, 0.3, -0.1],
+  };
+  const column = (name: string) => (layer: number) => parts[name]?.[layer] ?? 0;
+  const variables: Record<string, Variable> = Object.fromEntries(
+    Object.keys(parts).map((name) => [name, variable(dims, column(name), { unit: "logit" })]),
+  );
+  for (const kind of ["attn", "mlp"]) {
+    const total = (layer: number): number =>
+      ["direct", "by_attn", "by_mlp", "norm"].reduce(
+        (sum, part) => sum + column(`${kind}_${part}`)(layer),
+        0,
+      );
+    variables[`${kind}_total`] = variable(dims, total, { unit: "logit" });
+    for (const [side, by] of [
+      ["low", -0.2],
+      ["high", 0.15],
+    ] as const) {
+      variables[`${kind}_direct_ci_${side}`] = variable(
+        dims,
+        (layer) => column(`${kind}_direct`)(layer) + by,
+      );
+      variables[`${kind}_total_ci_${side}`] = variable(dims, (layer) => total(layer) + by);
+    }
+  }
+  const planted = (size: number) => (layer: number, head: number) =>
+    layer === 2 && head === 1 ? size : 0.02 * ((layer + head) % 3) - 0.02;
+  return dataset({
+    attrs: {
+      method: "hydra",
+      metric: "logit_diff",
+      unit: "logit",
+      direction: "noise",
+      baseline_clean: 6.12,
+      question: "What makes up for an ablated component, and how much of its direct effect?",
+    },
+    dims: heads,
+    coords: { layer: range("layer", 5), head: range("head", 3) },
+    dataVars: {
+      ...variables,
+      head_direct: variable(heads, planted(-1.5), { unit: "logit" }),
+      head_compensation: variable(heads, planted(0.6), { unit: "logit" }),
+      head_total: variable(heads, planted(-0.6), { unit: "logit" }),
+    },
+  });
+}
+
 /** `run`: the most probable next tokens. */
 export function nextTokens(): Dataset {
   const logits = [17.21, 14.9, 13.02, 12.7];

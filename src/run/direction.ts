@@ -6,8 +6,14 @@
 
 import type { FloatArray, Tensor } from "../core/tensor.ts";
 import type { Model } from "../model/model.ts";
-import { addScaled, dot, meanRow, projectRows, subtractRow } from "../numeric/projection.ts";
+import { addScaled, dot, projectRows, subtractRow } from "../numeric/projection.ts";
 import { runPart } from "./part.ts";
+import {
+  meanUnembedding,
+  type UnembeddingInputs,
+  type UnembeddingRow,
+  unembeddingInputs,
+} from "./unembedding.ts";
 
 /** A weighted sum of logits, e.g. that of the answer less that of the foil. */
 export interface LogitSum {
@@ -32,23 +38,10 @@ interface FrozenNorm {
   readonly bias: Float64Array;
 }
 
-interface Unembedding {
-  /** Inputs of the program: the table [vocabulary, d], and the bias [vocabulary]. */
-  readonly table: string;
-  readonly bias: string | undefined;
+interface Unembedding extends UnembeddingInputs {
   /** The weights of the final norm. */
   readonly normWeights: Readonly<Record<string, Tensor>>;
-  /** Whether logits pass through a soft cap. */
-  readonly capped: boolean;
   readonly norm: FrozenNorm | undefined;
-  /** Mean row of the table, and mean bias. */
-  mean?: Row;
-}
-
-/** A row of the table and its bias. */
-interface Row {
-  readonly row: ArrayLike<number>;
-  readonly bias: number;
 }
 
 const known = new WeakMap<Model, Promise<Unembedding>>();
@@ -77,7 +70,7 @@ export async function directions(
           want: "final_scale",
         });
   const rows = await rowsOf(model, head, sums);
-  const mean = sums.some(({ centred }) => centred) ? await meanOf(model, head) : undefined;
+  const mean = sums.some(({ centred }) => centred) ? await meanUnembedding(model) : undefined;
   return sums.map((sum, position) => {
     const residual = residuals.subarray(position * width, (position + 1) * width);
     const scale = scales?.[position] ?? 1;
@@ -91,7 +84,7 @@ export async function directions(
       total += factor * (dot(from, normed) + constant);
     };
     for (const { id, weight } of sum.terms) {
-      const { row: from, bias: constant } = rows.get(id) as Row;
+      const { row: from, bias: constant } = rows.get(id) as UnembeddingRow;
       add(weight * capRatio(model, head, dot(from, normed) + constant), from, constant);
     }
     if (sum.centred && mean !== undefined) {
@@ -131,7 +124,7 @@ async function rowsOf(
   model: Model,
   { table, bias }: Unembedding,
   sums: readonly LogitSum[],
-): Promise<ReadonlyMap<number, Row>> {
+): Promise<ReadonlyMap<number, UnembeddingRow>> {
   const width = model.architecture.dModel;
   const ids = [...new Set(sums.flatMap(({ terms }) => terms.map(({ id }) => id)))];
   const rows = await model.weights.rows(table, ids);
@@ -142,19 +135,6 @@ async function rowsOf(
       { row: rows.data.subarray(index * width, (index + 1) * width), bias: biases?.data[index] ?? 0 },
     ]),
   );
-}
-
-async function meanOf(model: Model, head: Unembedding): Promise<Row> {
-  if (head.mean !== undefined) return head.mean;
-  const weights = await model.weights.get("ends");
-  const of = (name: string, width: number): Float64Array =>
-    meanRow((weights[name] as Tensor<FloatArray>).data, width);
-  head.mean = {
-    row: of(head.table, model.architecture.dModel),
-    bias: head.bias === undefined ? 0 : (of(head.bias, 1)[0] ?? 0),
-  };
-  model.weights.release("ends");
-  return head.mean;
 }
 
 function unembedding(model: Model): Promise<Unembedding> {
@@ -169,22 +149,12 @@ function unembedding(model: Model): Promise<Unembedding> {
 async function readUnembedding(model: Model): Promise<Unembedding> {
   const { unembed: program } = model.definition;
   const width = model.architecture.dModel;
-  const stored = new Map(
-    program.inputs.flatMap(({ name, role }) =>
-      role.kind === "weight" ? [[name, role.stored] as const] : [],
-    ),
-  );
-  // The one product with a stored matrix; that of chosen columns takes rows of it.
-  const linear = program.nodes.find(({ op, args }) => op === "linear" && stored.has(args[1] ?? ""));
-  const table = linear?.args[1];
-  if (table === undefined) throw new Error("the unembedding is no product with a stored matrix");
-  const bias = linear?.args[2];
+  const { table, bias, capped } = unembeddingInputs(model);
   const normWeights: Record<string, Tensor> = {};
-  for (const [name, shape] of stored) {
-    if (name === bias || shape.length > 1) continue;
-    normWeights[name] = await model.weights.rows(name, [...Array(shape[0] ?? 0).keys()]);
+  for (const { name, role } of program.inputs) {
+    if (role.kind !== "weight" || name === bias || role.stored.length > 1) continue;
+    normWeights[name] = await model.weights.rows(name, [...Array(role.stored[0] ?? 0).keys()]);
   }
-  const capped = program.nodes.some(({ op }) => op === "activation");
   const norm = await frozenNorm(model, { program, weights: normWeights, width });
   return { table, bias, capped, normWeights, norm };
 }

@@ -6,7 +6,9 @@ import type { Tensor } from "../core/tensor.ts";
 import { tensor } from "../core/tensor.ts";
 import type { Model } from "../model/model.ts";
 import { range } from "../numeric/cells.ts";
+import { mean } from "../numeric/statistics.ts";
 import { embed, unembed } from "./ends.ts";
+import { unembeddingInputs } from "./unembedding.ts";
 
 /** One of the ends computed from whole tables, as its program says. */
 async function whole(
@@ -43,6 +45,27 @@ describe.each(bothBackends())("on $name", (backend) => {
         },
       });
       expect([...(read.columns ?? [])]).toEqual(logits);
+    },
+  );
+
+  test.each(families().map(({ name }) => name))(
+    "%s: the mean logit is the mean of the logits",
+    async (name) => {
+      const model = await loadGolden(name, backend);
+      if (unembeddingInputs(model).capped) return; // then no row stands for the mean
+      const [ids] = goldenFacts(name).prompts;
+      const residual = await embed(model, Int32Array.from(ids), range(ids.length));
+      const columns = [3, 7];
+      const read = await unembed(model, residual, { columns, mean: true });
+      const { logits = [], columns: alone } = await unembed(model, residual, { columns, logits: true });
+      const { vocabulary } = model.architecture;
+      const digits = backend.precision === "float32" ? 4 : 10;
+      for (const token of ids.keys()) {
+        const own = Array.from(logits.slice(token * vocabulary, (token + 1) * vocabulary));
+        expect(read.mean?.[token]).toBeCloseTo(mean(own), digits);
+      }
+      for (const [at, value] of (alone ?? []).entries())
+        expect(read.columns?.[at]).toBeCloseTo(value, digits);
     },
   );
 });

@@ -6,6 +6,7 @@ import type { FloatArray, Tensor } from "../core/tensor.ts";
 import type { Model } from "../model/model.ts";
 import type { Program, Value } from "../program/program.ts";
 import { valueOfSite } from "../program/program.ts";
+import { meanUnembedding } from "./unembedding.ts";
 
 /**
  * resid_pre of layer 0 [token, d]; positions are those of each token in its sequence.
@@ -153,6 +154,8 @@ export interface Readout {
   readonly logsumexp?: boolean;
   /** All logits. */
   readonly logits?: boolean;
+  /** Mean logit over the vocabulary, at the price of one column; not where logits pass through a soft cap. */
+  readonly mean?: boolean;
 }
 
 export interface Read {
@@ -162,11 +165,22 @@ export interface Read {
   readonly logsumexp?: FloatArray;
   /** [token, vocabulary]. */
   readonly logits?: FloatArray;
+  /** [token]. */
+  readonly mean?: FloatArray;
 }
 
 /** Applies final norm and unembedding to resid_post of the last layer [token, d], computing only what is read. */
 export async function unembed(model: Model, residual: FloatArray, readout: Readout): Promise<Read> {
-  const { columns = [], logsumexp = false, logits = false } = readout;
+  const { logsumexp = false, logits = false, mean = false, ...rest } = readout;
+  const { columns = [] } = rest;
+  if (mean) {
+    if (!logsumexp && !logits) return unembedWithMean(model, residual, columns);
+    const [own, whole] = [
+      await unembedWithMean(model, residual, columns),
+      await unembed(model, residual, { logsumexp, logits }),
+    ];
+    return { ...own, ...whole };
+  }
   const want = [
     ...(columns.length > 0 ? ["columns"] : []),
     ...(logsumexp ? ["logsumexp"] : []),
@@ -189,4 +203,48 @@ export async function unembed(model: Model, residual: FloatArray, readout: Reado
     context: { columns: { data: Int32Array.from(columns), shape: [columns.length] } },
   });
   return Object.fromEntries(want.map((site) => [site, found[site]?.data])) as Read;
+}
+
+/** Chosen columns and the mean over all of them, which is that of the mean row. */
+async function unembedWithMean(
+  model: Model,
+  residual: FloatArray,
+  columns: readonly number[],
+): Promise<Pick<Read, "columns" | "mean">> {
+  if (residual.length === 0) return {};
+  const { unembed: program } = model.definition;
+  const { backend, architecture } = model;
+  const { row, bias } = await meanUnembedding(model);
+  const rows = await lookUp(model, program, [
+    ["column_rows", columns],
+    ["column_bias", columns],
+  ]);
+  const extended = (site: string, last: ArrayLike<number>): Record<string, Tensor> => {
+    const own = rows[site];
+    if (own === undefined) return {};
+    const data = backend.allocate(own.data.length + last.length);
+    data.set(own.data);
+    data.set(last, own.data.length);
+    return { [site]: { data, shape: [columns.length + 1, ...own.shape.slice(1)] } };
+  };
+  const width = architecture.dModel;
+  const tokens = residual.length / width;
+  const found = await runEnd(model, program, {
+    want: ["columns"],
+    known: {
+      resid_post: { data: residual, shape: [tokens, width] },
+      ...extended("column_rows", row),
+      ...extended("column_bias", [bias]),
+    },
+    context: {},
+  });
+  const all = found.columns?.data ?? [];
+  const own = backend.allocate(tokens * columns.length);
+  const mean = backend.allocate(tokens);
+  const across = columns.length + 1;
+  for (let token = 0; token < tokens; token++) {
+    own.set(all.slice(token * across, token * across + columns.length), token * columns.length);
+    mean[token] = all[token * across + columns.length] ?? Number.NaN;
+  }
+  return { columns: own, mean };
 }

@@ -10,6 +10,8 @@ export interface ReadPosition {
   /** Logits of the readout's columns, in its order. */
   readonly columns: Float64Array;
   readonly logsumexp?: number;
+  /** Mean logit over the vocabulary. */
+  readonly mean?: number;
   /** All logits; only valid until the callback returns. */
   readonly logits?: FloatArray;
 }
@@ -69,6 +71,7 @@ async function readChunk<R extends { readonly residual: FloatArray }>(
     columns,
     logsumexp: readouts.some((readout) => readout.logsumexp),
     logits: readouts.some((readout) => readout.logits),
+    mean: readouts.some((readout) => readout.mean),
   });
 
   let token = 0;
@@ -76,6 +79,7 @@ async function readChunk<R extends { readonly residual: FloatArray }>(
     const reading = reads(row).map(({ readout }): ReadPosition => {
       const index = token++;
       const logsumexp = readout.logsumexp ? found.logsumexp?.[index] : undefined;
+      const mean = readout.mean ? found.mean?.[index] : undefined;
       const logits = readout.logits
         ? found.logits?.subarray(index * vocabulary, (index + 1) * vocabulary)
         : undefined;
@@ -85,6 +89,7 @@ async function readChunk<R extends { readonly residual: FloatArray }>(
           (id) => found.columns?.[index * columns.length + (columnOf.get(id) ?? -1)] ?? Number.NaN,
         ),
         ...(logsumexp === undefined ? {} : { logsumexp }),
+        ...(mean === undefined ? {} : { mean }),
         ...(logits === undefined ? {} : { logits }),
       };
     });

@@ -11,6 +11,7 @@ import {
   layerByPositionByHead,
   nextTokens,
   pathEffects,
+  repairedLayers,
 } from "../../src/result/fixtures.ts";
 import type { Dataset } from "../../src/result/result.ts";
 
@@ -22,6 +23,7 @@ const figures: Readonly<Record<string, () => Dataset>> = {
   "path-effects": pathEffects,
   "next-tokens": nextTokens,
   attention: headScores,
+  "self-repair": repairedLayers,
 };
 
 // After an intended change: npx vitest run test/gallery -u, and look at the pictures.

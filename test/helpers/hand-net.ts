@@ -93,7 +93,7 @@ export function handNet(backend: Backend, net: HandNet): Model {
   const residual = u.state("resid_post", ["token", d]);
   const head = u.weight("head", [vocabulary, d]);
   u.site("logits", u.op("linear", [residual, head], { layout: "out_in" }));
-  const chosen = u.op("take_rows", [u.context("columns", ["column"], "int"), head]);
+  const chosen = u.site("column_rows", u.op("take_rows", [u.context("columns", ["column"], "int"), head]));
   u.site("columns", u.op("linear", [residual, chosen], { layout: "out_in" }));
   const definition: Definition = {
     architecture: {

@@ -1,0 +1,59 @@
+/** @file What there is of the unembedding beside its rows: which weights it takes, and their mean over the vocabulary. */
+
+import type { FloatArray, Tensor } from "../core/tensor.ts";
+import type { Model } from "../model/model.ts";
+import { meanRow } from "../numeric/projection.ts";
+
+/** A row of the unembedding [d] and its bias. */
+export interface UnembeddingRow {
+  readonly row: ArrayLike<number>;
+  readonly bias: number;
+}
+
+/** The weights of the unembedding by the names of the program's inputs. */
+export interface UnembeddingInputs {
+  /** [vocabulary, d] */
+  readonly table: string;
+  /** [vocabulary] */
+  readonly bias: string | undefined;
+  /** Whether logits pass through a soft cap. */
+  readonly capped: boolean;
+}
+
+/** Finds the unembedding's inputs. */
+export function unembeddingInputs({ definition }: Model): UnembeddingInputs {
+  const { unembed: program } = definition;
+  const weights = new Set(
+    program.inputs.filter(({ role }) => role.kind === "weight").map(({ name }) => name),
+  );
+  // The one product with a stored matrix; that of chosen columns takes rows of it.
+  const linear = program.nodes.find(({ op, args }) => op === "linear" && weights.has(args[1] ?? ""));
+  const table = linear?.args[1];
+  if (table === undefined) throw new Error("the unembedding is no product with a stored matrix");
+  return { table, bias: linear?.args[2], capped: program.nodes.some(({ op }) => op === "activation") };
+}
+
+const means = new WeakMap<Model, Promise<UnembeddingRow>>();
+
+/** The mean row and bias over the vocabulary: of logits without a soft cap, their mean is that row's own logit. */
+export function meanUnembedding(model: Model): Promise<UnembeddingRow> {
+  let found = means.get(model);
+  if (found === undefined) {
+    found = readMean(model);
+    means.set(model, found);
+  }
+  return found;
+}
+
+async function readMean(model: Model): Promise<UnembeddingRow> {
+  const { table, bias } = unembeddingInputs(model);
+  const weights = await model.weights.get("ends");
+  const of = (name: string, width: number): Float64Array =>
+    meanRow((weights[name] as Tensor<FloatArray>).data, width);
+  const mean = {
+    row: of(table, model.architecture.dModel),
+    bias: bias === undefined ? 0 : (of(bias, 1)[0] ?? 0),
+  };
+  model.weights.release("ends");
+  return mean;
+}
