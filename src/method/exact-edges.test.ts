@@ -7,6 +7,7 @@ import type { Fault } from "../core/errors.ts";
 import { InputError } from "../core/errors.ts";
 import { edgeGraph, edgeName } from "../model/edge-graph.ts";
 import type { Pair } from "../model/pair.ts";
+import { at } from "../result/cells.ts";
 import type { RecordLog } from "../run/records.ts";
 import type { ExactEdgesOptions } from "./exact-edges.ts";
 import { exactEdges } from "./exact-edges.ts";
@@ -85,9 +86,9 @@ describe.each(backends)("$name", (backend) => {
     const whole = await exactEdges(model, pairs, options);
     const records: Uint8Array<ArrayBuffer>[] = [];
     const logOf = (most: number): RecordLog => {
-      let at = 0;
+      let read = 0;
       return {
-        next: async () => records[at++]?.slice(),
+        next: async () => records[read++]?.slice(),
         async append(record) {
           if (records.length >= most) throw new Error("killed");
           records.push(new Uint8Array(record));
@@ -139,9 +140,9 @@ describe("what is asked", () => {
     const names = ["input->logits", "a0.h1->m0", "m0->a1.h0<k>", "input->a0.h0<v>"];
     const some = await exactEdges(model, pairs, { edges: names, verify: 0 });
     expect(some.coords.edge?.data).toEqual(names);
-    const known = Array.from(all.coords.edge?.data ?? [], String);
-    const at = names.map((name) => scoresOf(all)[known.indexOf(name)]);
-    for (const [index, score] of scoresOf(some).entries()) expect(score).toBeCloseTo(at[index], 9);
+    for (const edge of names) {
+      expect(at(some, "score", { edge }).value).toBeCloseTo(Number(at(all, "score", { edge }).value), 9);
+    }
   });
 
   test("all that is wrong is refused at once", async () => {
