@@ -65,3 +65,16 @@ test("what contradicts itself is refused", async () => {
     expect(stderr).toContain(message);
   }
 });
+
+test("roles that a prompt does not hold are refused with their lines", async () => {
+  const file = join(folder, "strange.jsonl");
+  const lines = [
+    { prompt: PROMPT, roles: { third: ["John", 3] } },
+    { prompt: PROMPT, roles: { place: "Paris" } },
+  ];
+  await writeFile(file, lines.map((line) => `${JSON.stringify(line)}\n`).join(""));
+  const { status, stderr } = await crosspatch("attention", "toy", "--prompts", file);
+  expect(status).toBe(2);
+  expect(stderr).toContain(':1, roles.third: found "John", occurrence 3; wanted a part of "When');
+  expect(stderr).toContain(':2, roles.place: found "Paris"; wanted a part of "When');
+});
