@@ -66,6 +66,22 @@ const close = (found: readonly number[], wanted: readonly number[]): void => {
   });
 };
 
+test("distances from the clean run are from it also where no value of it is put in", async () => {
+  const { attrs, dataVars } = await run(
+    {
+      sites: ["z"],
+      by: ["layer", "head"],
+      direction: "denoise",
+      ablate: { kind: "zero" },
+      metric: "kl",
+      verify: 12,
+    },
+    [pair, swapped],
+  );
+  expect(attrs.verify_max_abs_diff).toBeLessThan(1e-9);
+  for (const distance of dataVars.z?.data ?? []) expect(distance).toBeGreaterThan(1e-3);
+});
+
 test("--layer without layer in --by patches those layers, and no others", async () => {
   const wanted: number[] = [];
   for (const head of heads) wanted.push(await whole([patch("z", 1, { run: 0, where: { head: [head] } })]));

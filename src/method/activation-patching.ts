@@ -34,6 +34,7 @@ import {
   cleanRun,
   corruptRun,
   measure,
+  measuredAgainst,
   pairRuns,
   planAttributes,
   requireAgreement,
@@ -328,7 +329,8 @@ async function variantsOf(model: Model, setup: Setup): Promise<Variants> {
           }),
         ),
       );
-      return { run: baseRun(pair, direction), edits };
+      const beside = measuredAgainst(setup.plans[pair] as MetricPlan, pair);
+      return { run: baseRun(pair, direction), edits, beside };
     },
   };
 }

@@ -40,6 +40,7 @@ import {
   cleanRun,
   corruptRun,
   measure,
+  measuredAgainst,
   pairRuns,
   planAttributes,
   requireAgreement,
@@ -194,6 +195,7 @@ function prepare(model: Model, pairs: readonly Pair[], options: ExactEdgesOption
     edges,
     pairs: edgeRuns,
     baseRun: (pair) => baseRun(pair, direction),
+    beside: (pair) => measuredAgainst(plans[pair] as MetricPlan, pair),
   });
   return { pairs, plans, metric, direction, graph, edges, runs, edgeRuns, variants };
 }

@@ -28,11 +28,16 @@ export function pairRuns(pairs: readonly Pair[], plans: readonly MetricPlan[]): 
   });
 }
 
+/** Runs that a pair's variants are measured against: the clean one, where the metric is a distance from it. */
+export function measuredAgainst({ positions }: MetricPlan, pair: number): readonly number[] {
+  return positions.some(({ fullLogits }) => fullLogits) ? [cleanRun(pair)] : [];
+}
+
 /** A planned sweep, and how it is followed. */
 export interface Measurement {
   /** By pair. */
   readonly plans: readonly MetricPlan[];
-  /** Its first runs are {@link pairRuns}. */
+  /** Its first runs are {@link pairRuns}; its variants name the runs that they are {@link measuredAgainst}. */
   readonly input: SweepInput;
   readonly plan: SweepPlan;
   readonly pairOf: (variant: number) => number;

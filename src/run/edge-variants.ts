@@ -30,6 +30,8 @@ export interface EdgeInput {
   readonly pairs: readonly EdgeRuns[];
   /** The sweep's run that is the base of a pair. */
   readonly baseRun: (pair: number) => number;
+  /** Further runs that have to be read before a pair's edges are. */
+  readonly beside?: (pair: number) => readonly number[];
 }
 
 /** The edges of all pairs, as part of a sweep's input. */
@@ -60,7 +62,10 @@ function layerOf(target: EdgeTarget, layers: number): number {
  * The variants, in an order in which edges of one source into one layer stand together: what they need is computed
  * once, and is as much as a wave's share.
  */
-export function edgeVariants(model: Model, { graph, edges, pairs, baseRun }: EdgeInput): EdgeVariants {
+export function edgeVariants(
+  model: Model,
+  { graph, edges, pairs, baseRun, beside }: EdgeInput,
+): EdgeVariants {
   const { architecture, definition } = model;
   const layers = definition.blocks.length;
   const contexts = contextCache(architecture, model.backend.allocate);
@@ -92,7 +97,8 @@ export function edgeVariants(model: Model, { graph, edges, pairs, baseRun }: Edg
       const values = prepared.get(keyOf(pair, layer, source));
       const changed = values?.changed ?? expected[pair]?.(from) ?? [];
       const length = pairs[pair]?.base.length ?? 0;
-      return { run: baseRun(pair), edits: [editOf(model, { to, changed, length, values })] };
+      const edits = [editOf(model, { to, changed, length, values })];
+      return { run: baseRun(pair), edits, beside: beside?.(pair) };
     },
     async prepare({ first, end }) {
       prepared.clear();

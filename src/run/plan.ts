@@ -113,6 +113,7 @@ export function planSweep(model: PlannedModel, input: SweepInput, options: PlanO
       wave.work + work <= Math.max(WAVE_WORK, wave.companions / COMPANION_SHARE);
     if (wave.variants > 0 && !fits) close(index);
     addRun(variant.run);
+    for (const run of variant.beside ?? []) if (!isRead.has(run)) addRun(run);
     for (const { value } of variant.edits) if (value.kind === "run") addRun(value.run);
     wave.variants += 1;
     wave.work += work;

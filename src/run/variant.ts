@@ -20,6 +20,8 @@ export interface Variant {
   /** Index of the run that is edited. */
   readonly run: number;
   readonly edits: readonly Edit[];
+  /** Runs that have to be read before this variant is, beside its own and those that it takes values from. */
+  readonly beside?: readonly number[] | undefined;
 }
 
 export interface SweepInput {
