@@ -119,18 +119,23 @@ interface Written {
 export async function addOutside(pass: Pass, { first, count, differences, through }: Written): Promise<void> {
   const { model, graph, circuits, added, positions } = pass;
   const size = positions.length * model.architecture.dModel;
+  const readers = [...graph.targets.keys()].filter((target) => (graph.reads[target] ?? 0) > first);
+  const outside = model.backend.allocate(readers.length * count);
   for (const [row, circuit] of circuits.entries()) {
-    const carries = (target: number, source: number): boolean =>
-      !circuit[(graph.first[target] ?? 0) + first + source];
-    const sources = Array.from({ length: count }, (_, source) => source);
-    const targets = [...graph.targets.keys()].filter(
-      (target) => (graph.reads[target] ?? 0) > first && sources.some((source) => carries(target, source)),
-    );
-    if (targets.length === 0) continue;
-    const weights = model.backend.allocate(targets.length * count);
-    for (const [index, target] of targets.entries()) {
-      for (const source of sources) weights[index * count + source] = carries(target, source) ? 1 : 0;
+    const targets: number[] = [];
+    for (const target of readers) {
+      const edge = (graph.first[target] ?? 0) + first;
+      const at = targets.length * count;
+      let carried = 0;
+      for (let source = 0; source < count; source++) {
+        const weight = circuit[edge + source] ? 0 : 1;
+        outside[at + source] = weight;
+        carried += weight;
+      }
+      if (carried > 0) targets.push(target);
     }
+    if (targets.length === 0) continue;
+    const weights = outside.subarray(0, targets.length * count);
     const values = differences.subarray(row * count * size, (row + 1) * count * size);
     const mixed = await mixtures(model, { weights, values, count });
     const sums = through === undefined ? mixed : await through(mixed, row);
