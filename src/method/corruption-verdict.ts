@@ -16,9 +16,13 @@ const OTHER_SIZE = 1.5;
 const FOUND = 0.5;
 /** A corruption that takes less than this share of what the reference takes has nothing to be restored. */
 const WEAK = 0.2;
+/** A cell that stands out in this share of resamples is found; */
+const FIRM = 0.8;
+/** … and found by one corruption alone, if the other's share there is less than this part of it. */
+const ALONE = 0.25;
 /**
  * States further from the mean of natural ones than uncorrupted prompts' by this factor are off the data, and so are those
- * nearer by it: natural states lie in a shell around their mean, and nothing natural is at the mean itself.
+ * nearer by it: natural states lie in a shell around their mean, and nothing natural is at the mean itself. So with norms.
  */
 const OFF_DATA = 1.25;
 
@@ -66,9 +70,16 @@ export function verdict(dataset: Dataset): Verdict {
   return { sentences: [...sentences, ...metricWordsOf(view), basis(dataset, view)], table };
 }
 
-/** Effects of all cells of a grid under the first metric. */
-function effectsOf(dataset: Dataset, view: ComparisonView, { grid, corruption }: Place): number[] {
-  const data = dataset.dataVars[`${grid}_${view.metrics[0]}_effect`]?.data ?? [];
+type CellSuffix = "_effect" | "_normalized" | "_detected_share";
+
+/** What a variable of the grid under the first metric says of all its cells. */
+function cellsOf(
+  dataset: Dataset,
+  view: ComparisonView,
+  { grid, corruption }: Place,
+  suffix: CellSuffix,
+): number[] {
+  const data = dataset.dataVars[`${grid}_${view.metrics[0]}${suffix}`]?.data ?? [];
   const size = data.length / view.corruptions.length;
   const at = view.corruptions.indexOf(corruption);
   return Array.from(data.slice(at * size, (at + 1) * size), Number);
@@ -83,20 +94,35 @@ function judge(dataset: Dataset, view: ComparisonView, { grid, corruption }: Pla
   const { reference } = view;
   const labels = { grid, metric: view.metrics[0] ?? "", corruption };
   const [own, other] = [corruption, reference].map((of) =>
-    effectsOf(dataset, view, { grid, corruption: of }),
+    cellsOf(dataset, view, { grid, corruption: of }, "_effect"),
   );
   if (own === undefined || other === undefined) return { grid, status: "unclear", reasons: [] };
   const order = rangedOf(view, "rank_agreement", { ...labels, other_corruption: reference });
   const size = rangedOf(view, "peak_share_ratio", labels);
   const reasons: string[] = [];
-  if (order.high < UNLIKE) reasons.push(`order of cells ${inWords(order)}`);
+  const of = (corrupted: string, suffix: CellSuffix): number[] =>
+    cellsOf(dataset, view, { grid, corruption: corrupted }, suffix);
+  for (const [one, against] of [
+    [corruption, reference],
+    [reference, corruption],
+  ] as const) {
+    const [share, elsewhere] = [of(one, "_normalized"), of(against, "_normalized")];
+    const alone = foundAlone(of(one, "_detected_share"), share, elsewhere);
+    const [most] = alone;
+    if (most === undefined) continue;
+    const what = `${alone.length === 1 ? "" : `${alone.length} cells, most of all `}${cellName(dataset, view, { grid, cell: most })}`;
+    const numbers = `${(share[most] ?? 0).toFixed(2)} of what it took, against ${(elsewhere[most] ?? 0).toFixed(2)}`;
+    reasons.push(`${one === corruption ? "it" : one} alone finds ${what}: ${numbers}`);
+  }
   const [there, back] = [shareAt(other, largest(own)), shareAt(own, largest(other))];
-  if (there < FOUND || back < FOUND) {
+  // Where something is found alone, that says it already.
+  if (reasons.length === 0 && (there < FOUND || back < FOUND)) {
     const [mine, theirs] = [corruption, reference].map((of) => placeOf(view, { ...labels, corruption: of }));
     reasons.push(
       `largest at ${mine} against ${theirs}; the other's largest has ${percent(back)} of its own, its own ${percent(there)} of the other's`,
     );
   }
+  if (order.high < UNLIKE) reasons.push(`order of cells ${inWords(order)}`);
   if (size.low > OTHER_SIZE || size.high < 1 / OTHER_SIZE)
     reasons.push(`largest share ${inWords(size)} times as large`);
   if (reasons.length > 0) return { grid, status: "part", reasons };
@@ -111,6 +137,29 @@ const largest = (effects: readonly number[]): number =>
 /** The effect at a cell over the largest. */
 function shareAt(effects: readonly number[], cell: number): number {
   return (effects[cell] ?? Number.NaN) / (effects[largest(effects)] ?? Number.NaN);
+}
+
+/** Cells that stand out firmly here and have next to nothing there, the largest share first. */
+function foundAlone(
+  firm: readonly number[],
+  share: readonly number[],
+  elsewhere: readonly number[],
+): number[] {
+  const size = (list: readonly number[], cell: number): number => Math.abs(list[cell] ?? Number.NaN);
+  return [...firm.keys()]
+    .filter((cell) => (firm[cell] ?? 0) >= FIRM && size(elsewhere, cell) < ALONE * size(share, cell))
+    .sort((a, b) => size(share, b) - size(share, a));
+}
+
+function cellName(
+  dataset: Dataset,
+  view: ComparisonView,
+  { grid, cell }: { readonly grid: string; readonly cell: number },
+): string {
+  const isHead = view.grids.find(({ name }) => name === grid)?.over === "head";
+  const places = isHead ? (dataset.dims.head ?? 1) : view.roles.length;
+  const [layer, place] = [Math.floor(cell / places), cell % places];
+  return isHead ? `head ${layer}.${place}` : `layer ${layer}, ${view.roles[place]}`;
 }
 
 function placeOf(view: ComparisonView, labels: Readonly<Record<string, string>>): string {
@@ -140,22 +189,24 @@ function said(words: string, names: readonly string[]): string[] {
 function dataWords(view: ComparisonView, corruption: string, judged: readonly Judged[]): string {
   const { reference } = view;
   const [role = ""] = shownRoles(view);
-  const mine = rangedOf(view, "off_distance", { corruption, role });
-  const theirs = rangedOf(view, "off_distance", { corruption: reference, role });
-  if (Number.isNaN(mine.value) || Number.isNaN(theirs.value)) return "";
-  const numbers = `Its states lie ${inWords(mine)} times as far from the mean of natural ones as uncorrupted ones do, ${reference}'s ${inWords(theirs)}`;
+  const measured = [corruption, reference].map((of) => ({
+    distance: rangedOf(view, "off_distance", { corruption: of, role }),
+    norm: rangedOf(view, "off_norm", { corruption: of, role }),
+  }));
+  const [mine, theirs] = measured;
+  if (mine === undefined || theirs === undefined) return "";
+  const of = (kind: "distance" | "norm"): string =>
+    `${inWords(mine[kind])}, ${reference}'s ${inWords(theirs[kind])}`;
+  const norm = `norm ${of("norm")}`;
+  const numbers = `Its states at the ${role} against uncorrupted ones: ${Number.isNaN(mine.distance.value) ? norm : `distance from natural ones ${of("distance")}; ${norm}`}`;
   if (!judged.some(({ status }) => status === "part")) return `${numbers}.`;
-  const [own, other] = [isOff(mine), isOff(theirs)];
-  if (own && other) return `${numbers}: both are off the data, and neither is the measure of the other.`;
+  const [own, other] = measured.map(({ distance, norm: size }) => isOff(distance) || isOff(size));
+  if (own && other) return `${numbers}. Both are off the data, and neither is the measure of the other.`;
   if (own) {
-    const side =
-      mine.value < 1
-        ? "nearer than any text brings them, which is no more natural than too far"
-        : "where no text brings them";
-    return `${numbers}: ${side}. What it finds alone may repair such a run rather than carry the answer; go by ${reference} there.`;
+    return `${numbers}. No text brings such states about, so what it finds alone may be their repair; or it may carry what both prompts share, which ${reference} leaves in place. Another ${reference} that changes that too would tell.`;
   }
-  if (other) return `${numbers}: here ${reference} is off the data; look at its prompts first.`;
-  return `${numbers}: distance does not tell them apart. It takes all that the tokens say, ${reference} only that in which the prompts differ.`;
+  if (other) return `${numbers}. Here ${reference} is off the data: look at its prompts first.`;
+  return `${numbers}. Neither is off the data by this: it takes all that the tokens say, ${reference} only that in which the prompts differ.`;
 }
 
 /** Beyond the bound with its whole interval, where there is one. */
@@ -177,10 +228,10 @@ function metricWordsOf(view: ComparisonView): string[] {
       }),
     }));
     const lowest = all.reduce((a, b) => (b.value < a.value ? b : a));
-    return `${wordOf(metric)} ${lowest.value.toFixed(2)} (least: ${lowest.name})`;
+    return `${wordOf(metric)} ${lowest.value.toFixed(2)} (${lowest.name})`;
   });
   return [
-    `All this is under ${wordOf(first)}. Under ${view.reference}, other metrics order the cells much as it does, or not: ${least.join(", ")}.`,
+    `All this is under ${wordOf(first)}. Under ${view.reference}, rank agreement of other metrics with it is at least: ${least.join(", ")}.`,
   ];
 }
 

@@ -335,7 +335,7 @@ describe("a planted case", () => {
       ["zero", "part"],
     ]);
     expect((found.attrs.verdict as string[]).join("\n")).toContain(
-      "Zero: parts from replacement in mlp_out (largest at layer 5, last corrupted token against layer 1, last corrupted token; the other's largest has 17 % of its own, its own 0 % of the other's)",
+      "Zero: parts from replacement in mlp_out (it alone finds layer 5, last corrupted token: 0.86 of what it took, against 0.00; replacement alone finds layer 1, last corrupted token: 1.00 of what it took, against 0.14)",
     );
   });
 

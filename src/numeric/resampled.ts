@@ -35,6 +35,15 @@ export function outlying(values: Float64Array, deviations: number): Int8Array {
   return found;
 }
 
+/** Mean of each column of rows [row, width], over the rows that have it. */
+export function columnMeans(rows: Float64Array, width: number): Float64Array {
+  return meanOfRows(
+    rows,
+    width,
+    Int32Array.from({ length: rows.length / width }, (_, row) => row),
+  );
+}
+
 /** Index of the largest value; −1 where there is none. */
 export function largestAt(values: ArrayLike<number>): number {
   let best = -1;

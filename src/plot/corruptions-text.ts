@@ -94,7 +94,7 @@ function foundLines(view: ComparisonView, metric: string): string[] {
       return [
         corruption,
         view.number("peak_share", labels).toFixed(2),
-        `${view.number("peak_layer", labels)}, ${brief(view.text("peak_place", labels))}`,
+        `${view.number("peak_layer", labels)} ${brief(view.text("peak_place", labels))}`,
         isReference ? "" : rangedText(view, "peak_share_ratio", labels),
         isReference ? String(found) : `${found} (${view.number("detections_shared", labels)})`,
         isReference
@@ -111,9 +111,9 @@ function foundLines(view: ComparisonView, metric: string): string[] {
       gridWords(name),
       ...lines
         .slice(at * view.corruptions.length, (at + 1) * view.corruptions.length)
-        .map((line) => `  ${line}`),
+        .map((line) => ` ${line}`),
     ]),
-  ].map((line, at) => (at === 0 ? `  ${line}` : line));
+  ].map((line, at) => (at === 0 ? ` ${line}` : line));
 }
 
 /** `last corrupted token` in a few letters. */

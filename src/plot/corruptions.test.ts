@@ -70,9 +70,9 @@ test("the terminal has a line for every grid and corruption, with the numbers of
   expect(lines.slice(at, at + 5).map((line) => line.replace(/ +/g, " "))).toEqual([
     "mlp_out",
     " noise 0σ takes too little",
-    expect.stringMatching(/^ noise 3σ \d\.\d\d 5, last corr\. \d\.\d\d \(\d\.\d\d, \d\.\d\d\) 1 \(0\) /),
-    " replacement 1.00 1, last corr. 1",
-    " zero 0.86 5, last corr. 0.86 1 (0) 0.54",
+    expect.stringMatching(/^ noise 3σ \d\.\d\d 5 last corr\. \d\.\d\d \(\d\.\d\d, \d\.\d\d\) 1 \(0\) /),
+    " replacement 1.00 1 last corr. 1",
+    " zero 0.86 5 last corr. 0.86 1 (0) 0.54",
   ]);
   // Order: layer 1 before all others, against 5 before 1 before all others: ranks 8, 4, … and 7, 8, 3.5, … → 10/√343.
   expect(lines).toContain("mlp_out, windows of 2");
