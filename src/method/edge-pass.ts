@@ -1,15 +1,15 @@
 /** @file One backward pass's share of all edges' estimates: gradients by every input, times what every source writes. */
 
 import type { FloatArray } from "../core/tensor.ts";
-import type { EdgeGraph } from "../model/edge-graph.ts";
+import type { EdgeGraph, Slot } from "../model/edge-graph.ts";
 import type { Model } from "../model/model.ts";
 import type { Contributions, RunDifferences } from "../run/contributions.ts";
-import { byRow, contributions } from "../run/contributions.ts";
+import { contributions } from "../run/contributions.ts";
 import type { Edit } from "../run/edit.ts";
 import { backward } from "../run/gradients.ts";
 import { products } from "../run/products.ts";
 import type { SiteName } from "../run/site.ts";
-import { flatOf, SLOT_GRADIENT_SITES, slotGradients } from "../run/slot-gradients.ts";
+import { flatOf, rowLayout, SLOT_GRADIENT_SITES, slotGradients } from "../run/slot-gradients.ts";
 import type { Trajectory } from "../run/trajectory.ts";
 
 /** Sites that a trajectory has to have, where the model does, for {@link addPass}. */
@@ -42,6 +42,12 @@ export async function addPass(model: Model, pass: Pass): Promise<number> {
   const { heads, kvHeads, dModel } = model.architecture;
   const { batch } = path;
   const numbers = numbersOf(graph);
+  /** Each query head's target; an edge into keys that heads share has the sum of what each does with them. */
+  const slotTargets = (slot: Slot, layer: number): number[] => {
+    const start = numbers.targets.get(`${slot} ${layer}`) ?? 0;
+    const shared = graph.groupKv && slot !== "q" ? heads / kvHeads : 1;
+    return Array.from({ length: heads }, (_, head) => start + Math.floor(head / shared));
+  };
   const writing: Writing = {
     heads: contributions(model, pass.differences, await rawOutputs(model, path)),
     singles: singleSources(model, pass.differences),
@@ -58,21 +64,27 @@ export async function addPass(model: Model, pass: Pass): Promise<number> {
     async onLayer({ layer, values, streams: [stream] }) {
       if (stream === undefined) return;
       const { place } = stream;
+      // All that the layer reads together: what was written before it is then gone through once.
+      const slots = SLOTS.filter((slot) => numbers.targets.has(`${slot} ${layer.index}`));
       const mlp = numbers.targets.get(`mlp ${layer.index}`);
-      if (mlp !== undefined) await add(flatOf(layer, { batch, place, site: "mlp_in", width: dModel }), [mlp]);
-      for (const slot of ["q", "k", "v"] as const) {
-        const start = numbers.targets.get(`${slot} ${layer.index}`);
-        if (start === undefined) continue;
-        const residual = values.get("resid_pre") as FloatArray;
-        const found = await slotGradients(layer, slot, { batch, residual, place });
-        // An edge into keys that query heads share has the sum of what each does with them.
-        const shared = graph.groupKv && slot !== "q" ? heads / kvHeads : 1;
-        const targets = Array.from({ length: heads }, (_, head) => start + Math.floor(head / shared));
-        await add(byRow(model, found, { batch, vectors: heads }), targets);
+      const targets = slots.flatMap((slot) => slotTargets(slot, layer.index));
+      if (mlp !== undefined) targets.push(mlp);
+      const into = layer.contexts.scratch("gradients of a layer", batch.tokens * targets.length * dModel);
+      const layout = rowLayout(batch, { vectors: targets.length, width: dModel });
+      const residual = values.get("resid_pre") as FloatArray;
+      for (const [index, slot] of slots.entries())
+        await slotGradients(layer, slot, { batch, residual, place, into, layout, first: index * heads });
+      if (mlp !== undefined) {
+        const own = flatOf(layer, { batch, place, site: "mlp_in", width: dModel });
+        for (let token = 0; token < batch.tokens; token++)
+          into.set(own.subarray(token * dModel, (token + 1) * dModel), layout(token, targets.length - 1));
       }
+      await add(into, targets);
     },
   });
 }
+
+const SLOTS: readonly Slot[] = ["q", "k", "v"];
 
 interface Writing {
   readonly heads: Contributions;
@@ -86,7 +98,7 @@ interface SingleSources {
   readonly values: FloatArray;
 }
 
-/** Adds the products of what all sources write with gradients, for each row [target, token, d], of targets that read the same sources. */
+/** Adds the products of what all sources write with gradients, for each row [target, token, d]. */
 async function addTargets(
   model: Model,
   { graph, path: { batch }, scores, weight, only }: Pass,
@@ -99,12 +111,13 @@ async function addTargets(
 ): Promise<void> {
   const { writing, numbers, gradients, targets } = how;
   const { heads, dModel } = model.architecture;
-  const reads = graph.reads[targets[0] ?? 0] ?? 0;
-  /** Number of a group's first source, where these targets read it and it is asked for. */
+  const reads = targets.map((target) => graph.reads[target] ?? 0);
+  const most = Math.max(...reads);
+  /** Number of a group's first source, where any of these targets reads it and it is asked for. */
   const wanted = ({ kind, layer }: SourceGroup): number | undefined => {
     if (only !== undefined && !(only.kind === kind && only.layer === layer)) return undefined;
     const source = numbers.sources.get(`${kind} ${layer}`);
-    return source !== undefined && source < reads ? source : undefined;
+    return source !== undefined && source < most ? source : undefined;
   };
   const against = async (values: FloatArray, sources: readonly (number | undefined)[]): Promise<void> => {
     for (const [row, { length }] of batch.rows.entries()) {
@@ -121,6 +134,7 @@ async function addTargets(
       for (const [i, source] of sources.entries()) {
         if (source === undefined) continue;
         for (const [j, target] of targets.entries()) {
+          if (source >= (reads[j] ?? 0)) continue;
           const edge = (graph.first[target] ?? 0) + source;
           into[edge] = (into[edge] ?? 0) + weight * (found[i * targets.length + j] ?? 0);
         }

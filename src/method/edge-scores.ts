@@ -98,14 +98,14 @@ export async function edgeScores(
   return found;
 }
 
-/** Numbers of one slot's gradients that are held at once, for all heads and tokens of a chunk of pairs. */
+/** Numbers of one layer's gradients that are held at once, for all that it reads and all tokens of a chunk of pairs. */
 const HELD_NUMBERS = 1 << 24;
 /** Of which a chunk of pairs is made by {@link together}, in tokens. */
 const CHUNK_TOKENS = 2048;
 
-/** How many of a chunk's rows a pair counts for, so that its heads' gradients stay within bounds. */
+/** How many of a chunk's rows a pair counts for, so that a layer's gradients stay within bounds. */
 function rowsOf({ architecture: { heads, dModel } }: Model): number {
-  return Math.max(2, Math.ceil((CHUNK_TOKENS * heads * dModel) / HELD_NUMBERS));
+  return Math.max(2, Math.ceil((CHUNK_TOKENS * (3 * heads + 1) * dModel) / HELD_NUMBERS));
 }
 
 interface Together extends EdgeScoreOptions {

@@ -14,7 +14,7 @@ import type { Layer } from "./block.ts";
 import { runBlock } from "./block.ts";
 import { forward } from "./forward.ts";
 import type { SiteName } from "./site.ts";
-import { repeatedRows } from "./slot-gradients.ts";
+import { repeatRows, rowLayout } from "./slot-gradients.ts";
 import type { Trajectory } from "./trajectory.ts";
 
 /** Sites of a trajectory that {@link runDifferences} reads. */
@@ -132,21 +132,18 @@ export function contributions(
   };
 }
 
-/** [token, vector, d] → for each row of the batch [vector, token, d]. */
-export function byRow(
+/** [token, vector, d] → for each row of the batch [vector, token of the row, d]. */
+function byRow(
   { architecture: { dModel }, backend }: Model,
   value: FloatArray,
   { batch, vectors }: { readonly batch: Batch; readonly vectors: number },
 ): FloatArray {
   const out = backend.allocate(value.length);
-  for (const [row, { positions }] of batch.rows.entries()) {
-    const start = (batch.offsets[row] ?? 0) * vectors;
-    for (let token = 0; token < positions.length; token++) {
-      for (let vector = 0; vector < vectors; vector++) {
-        const from = (start + token * vectors + vector) * dModel;
-        const to = (start + vector * positions.length + token) * dModel;
-        out.set(value.subarray(from, from + dModel), to);
-      }
+  const layout = rowLayout(batch, { vectors, width: dModel });
+  for (let token = 0; token < batch.tokens; token++) {
+    for (let vector = 0; vector < vectors; vector++) {
+      const from = (token * vectors + vector) * dModel;
+      out.set(value.subarray(from, from + dModel), layout(token, vector));
     }
   }
   return out;
@@ -170,6 +167,8 @@ async function pushForward(
     forwards.set(program, pushed);
   }
   const [change, found] = [gradientSite(back), gradientSite(forth)];
+  const repeated = layer.contexts.scratch("attn_raw of heads", results.length);
+  repeatRows(repeated, raw, { width: dModel, times: heads });
   const executable = await model.compile(pushed, { given: ["attn_raw", forth, change], want: [found] });
   const shape = [results.length / dModel, dModel];
   const values = await executable.run({
@@ -179,7 +178,7 @@ async function pushForward(
         return weight === undefined ? [] : [[name, weight]];
       }),
     ),
-    attn_raw: { data: repeatedRows(layer, raw, { width: dModel, times: heads }), shape },
+    attn_raw: { data: repeated, shape },
     [change]: { data: results, shape },
     [forth]: { data: results, shape }, // of which only the shape is read: going back is linear in it
   });

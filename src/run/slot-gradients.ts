@@ -30,57 +30,88 @@ type PlaceOfRow = (
   row: number,
 ) => { readonly target: FloatArray; readonly offset: number; readonly size: number };
 
+/** Numbers of a stretch of tokens' gradients for all heads: with what the norm needs beside them they stay in a cache. */
+const STRETCH_NUMBERS = 1 << 19;
+
 /**
- * Gradients by each query head's input of a slot [token, H, d]. Under grouped-query attention every query head counts
- * as having keys and values of its own.
+ * Writes the gradients by each query head's input of a slot where the layout has them: vector `first` + head of every
+ * token. Under grouped-query attention every query head counts as having keys and values of its own.
  */
 export async function slotGradients(
   layer: Layer,
   slot: Slot,
-  from: {
+  how: {
     readonly batch: Batch;
     /** Residual stream before the block [token, d]. */
     readonly residual: FloatArray;
     /** Gradients by {@link SLOT_GRADIENT_SITES}. */
     readonly place: PlaceOfRow;
+    readonly into: FloatArray;
+    readonly layout: RowLayout;
+    readonly first: number;
   },
-): Promise<FloatArray> {
-  const { model, program } = layer;
+): Promise<void> {
+  const { model, program, contexts } = layer;
   const { heads, kvHeads, dHead, dModel } = model.architecture;
-  const { batch, residual, place } = from;
+  const { batch, residual, place, into, layout, first } = how;
   const { input, output, byHead } = SLOT_SITES[slot];
   const own = flatOf(layer, { batch, place, site: byHead, width: heads * dHead });
   // The query heads of a group in turn: each as if the keys or values were its alone.
   const groups = slot === "q" ? heads : kvHeads;
   const times = heads / groups;
-  const found = times === 1 ? undefined : model.backend.allocate(batch.tokens * heads * dModel);
-  let only: FloatArray = residual;
-  for (let member = 0; member < times; member++) {
-    const gradient = times === 1 ? own : headsOf(layer, own, { heads, width: dHead, member, times });
-    const byNormed = await run(layer, batch, {
-      program: projectionProgram(program, slot, groups),
-      cut: { given: ["resid_pre", gradientSite(output)], want: [NORMED_BY_HEAD] },
-      states: { resid_pre: residual, [gradientSite(output)]: gradient },
-      tokens: batch.tokens,
-    });
-    only = await run(layer, batch, {
-      program: normProgram(program, slot),
-      cut: { given: [input, gradientSite(NORMED)], want: [gradientSite(input)] },
-      states: {
-        [input]: repeatedRows(layer, residual, { width: dModel, times: groups }),
-        [gradientSite(NORMED)]: byNormed,
-      },
-      tokens: batch.tokens * groups,
-    });
-    if (found === undefined) continue;
-    for (let token = 0; token < batch.tokens; token++) {
-      for (let group = 0; group < groups; group++) {
-        const at = (token * groups + group) * dModel;
-        found.set(only.subarray(at, at + dModel), (token * heads + group * times + member) * dModel);
+  const stretch = Math.max(1, Math.floor(STRETCH_NUMBERS / (groups * dModel)));
+  for (let start = 0; start < batch.tokens; start += stretch) {
+    const end = Math.min(batch.tokens, start + stretch);
+    const rows = (end - start) * groups;
+    const stream = residual.subarray(start * dModel, end * dModel);
+    const repeated = contexts.scratch("slot residual", rows * dModel);
+    repeatRows(repeated, stream, { width: dModel, times: groups });
+    const byNormed = contexts.scratch("slot normed", rows * dModel);
+    const found = contexts.scratch("slot gradient", rows * dModel);
+    const some = own.subarray(start * heads * dHead, end * heads * dHead);
+    for (let member = 0; member < times; member++) {
+      const gradient = times === 1 ? some : headsOf(layer, some, { heads, width: dHead, member, times });
+      await run(layer, [start, end], {
+        batch,
+        program: projectionProgram(program, slot, groups),
+        cut: { given: ["resid_pre", gradientSite(output)], want: [NORMED_BY_HEAD] },
+        states: { resid_pre: stream, [gradientSite(output)]: gradient },
+        into: { shape: [end - start, groups, dModel], data: byNormed },
+      });
+      await run(layer, [start, end], {
+        batch,
+        program: normProgram(program, slot),
+        cut: { given: [input, gradientSite(NORMED)], want: [gradientSite(input)] },
+        states: { [input]: repeated, [gradientSite(NORMED)]: byNormed },
+        into: { shape: [rows, dModel], data: found },
+      });
+      for (let row = 0; row < rows; row++) {
+        const head = (row % groups) * times + member;
+        const to = layout(start + Math.floor(row / groups), first + head);
+        into.set(found.subarray(row * dModel, (row + 1) * dModel), to);
       }
     }
   }
-  return found ?? only;
+}
+
+/** Where a token's vector stands among many vectors of all tokens, which lie together row by row of the batch. */
+export type RowLayout = (token: number, vector: number) => number;
+
+/** For each row of the batch [vector, token of the row, width], one row after the other. */
+export function rowLayout(
+  batch: Batch,
+  { vectors, width }: { readonly vectors: number; readonly width: number },
+): RowLayout {
+  const base = new Int32Array(batch.tokens);
+  const stride = new Int32Array(batch.tokens);
+  for (const [row, { positions }] of batch.rows.entries()) {
+    const start = batch.offsets[row] ?? 0;
+    for (let index = 0; index < positions.length; index++) {
+      base[start + index] = start * vectors + index;
+      stride[start + index] = positions.length;
+    }
+  }
+  return (token, vector) => ((base[token] ?? 0) + vector * (stride[token] ?? 0)) * width;
 }
 
 /** A gradient of all tokens in the batch's order [token, width], however its site is laid out. */
@@ -129,18 +160,15 @@ function headsOf(
 }
 
 /** Each row several times, one after the other. */
-export function repeatedRows(
-  { model }: Pick<Layer, "model">,
+export function repeatRows(
+  into: FloatArray,
   value: FloatArray,
   { width, times }: { readonly width: number; readonly times: number },
-): FloatArray {
-  if (times === 1) return value;
-  const out = model.backend.allocate(value.length * times);
+): void {
   for (let row = 0; row * width < value.length; row++) {
     const one = value.subarray(row * width, (row + 1) * width);
-    for (let copy = 0; copy < times; copy++) out.set(one, (row * times + copy) * width);
+    for (let copy = 0; copy < times; copy++) into.set(one, (row * times + copy) * width);
   }
-  return out;
 }
 
 /** Names that a block's program does not have: the normed stream, and what the projection makes of it. */
@@ -208,32 +236,36 @@ function remembered<K>(
   return found;
 }
 
-/** Runs a token-wise cut; returns the only site it wants. */
+/** Runs a token-wise cut that wants one site, for a stretch of the batch's tokens, into an array. */
 async function run(
   layer: Layer,
-  batch: Batch,
+  [start, end]: readonly [number, number],
   how: {
+    readonly batch: Batch;
     readonly program: Program;
     readonly cut: CutOptions;
     readonly states: Readonly<Record<string, FloatArray>>;
-    readonly tokens: number;
+    readonly into: Tensor<FloatArray>;
   },
-): Promise<FloatArray> {
-  const { program, cut, states, tokens } = how;
+): Promise<void> {
+  const { batch, program, cut, states, into } = how;
   const executable = await layer.model.compile(program, cut);
   const given: Record<string, Tensor> = { ...layer.weights };
   const rotary = layer.contexts.rotary(layer.kind, batch);
   if (rotary !== undefined) {
-    const shape = [batch.tokens, rotary.cos.length / batch.tokens];
-    given.cos = { data: rotary.cos, shape };
-    given.sin = { data: rotary.sin, shape };
+    const width = rotary.cos.length / batch.tokens;
+    const of = (table: FloatArray): Tensor => ({
+      data: table.subarray(start * width, end * width),
+      shape: [end - start, width],
+    });
+    given.cos = of(rotary.cos);
+    given.sin = of(rotary.sin);
   }
   const inputs = executable.program.inputs.map(({ name, shape, role }): [string, Tensor] => [
     name,
     role.kind === "state"
-      ? { data: states[name] as FloatArray, shape: [tokens, ...shape.slice(1).map(Number)] }
+      ? { data: states[name] as FloatArray, shape: [into.shape[0] ?? 0, ...shape.slice(1).map(Number)] }
       : (given[name] as Tensor),
   ]);
-  const found = await executable.run(Object.fromEntries(inputs));
-  return (found[cut.want[0] ?? ""] as Tensor<FloatArray>).data;
+  await executable.run(Object.fromEntries(inputs), { into: { [cut.want[0] ?? ""]: into } });
 }
