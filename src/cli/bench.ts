@@ -10,6 +10,7 @@ import type { LoadedModel } from "../model/load.node.ts";
 import { load } from "../model/load.node.ts";
 import type { PairSpec } from "../model/pair-spec.ts";
 import { VERSION } from "../version.ts";
+import { EAP, eapRow } from "./bench/eap.ts";
 import { edgesRow } from "./bench/edges.ts";
 import { type Growth, growth, growthFigure } from "./bench/growth.ts";
 import { compare, finish, plainRival, type Rival, type Row, type RowResult, start } from "./bench/measure.ts";
@@ -51,6 +52,7 @@ const schema = z.strictObject({
   threads: z.coerce.number().int().min(1).max(1024),
   python: z.string().optional(),
   edges: z.boolean(),
+  eap: z.boolean(),
   growth: z.boolean(),
   memoryTest: z.boolean(),
   out: z.string(),
@@ -84,6 +86,7 @@ export function addBench(program: Command, io: Io): void {
     .option("--threads <n>", "threads of every program under measurement", "2")
     .option("--python <program>", "the Python that environments are made with (3.10 or later)")
     .option("--edges", "every edge of the seeded model patched by itself: minutes", false)
+    .option("--eap", "estimates of every edge of the seeded model, beside the same on TransformerLens", false)
     .option("--growth", "time and memory against layers, tokens, cells and pairs", false)
     .option("--no-memory-test", "leave out peak memory and the run under a budget")
     .option("--out <directory>", "where results are written", join("bench", "results"))
@@ -143,7 +146,7 @@ async function bench(path: string | undefined, { options, io }: Bench): Promise<
       rows: rowsOf(model, options, { pair: model.pair(IOI) }),
     });
   }
-  if (path === undefined || options.rows === "all" || options.edges) {
+  if (path === undefined || options.rows === "all" || options.edges || options.eap) {
     say("the seeded model of GPT-2 small's shape");
     const directory = await seededGpt2(cache, { layers: 12 });
     const model = await load(directory, { threads });
@@ -162,6 +165,9 @@ async function bench(path: string | undefined, { options, io }: Bench): Promise<
     rows.push(...(await measure(subject, { options, say, matmul, software, leftOut })));
     if (options.edges && subject.name === SEEDED) {
       rows.push(await edgesRow(subject.model, { name: SEEDED, matmul, options: { ...options, say } }));
+    }
+    if (options.eap && subject.name === SEEDED) {
+      rows.push(...(await estimated(subject, { options, say, matmul, leftOut })));
     }
     software.engine = subject.model.backend.version;
     await subject.model.close();
@@ -287,6 +293,29 @@ async function trace(
     return [await traceRow(model, { peer, name, matmul, options: { ...options, say } })];
   } catch (error) {
     leftOut[ROME.label] = (error as Error).message;
+    return [];
+  } finally {
+    peer.close();
+  }
+}
+
+/** The row of edge attribution, where there is a Python for its peer. */
+async function estimated(
+  { path, model }: Subject,
+  { options, say, matmul, leftOut }: Omit<Parameters<typeof measure>[1], "software">,
+): Promise<RowResult[]> {
+  const { threads } = options;
+  const found = await environment(EAP.environment, { cache: options.cache, python: options.python, say });
+  if ("missing" in found) {
+    leftOut[EAP.label] = found.missing;
+    return [];
+  }
+  const { peakBytes } = await inProcess({ model: path, kind: "eap", threads, on: { tokens: 0, pairs: 0 } });
+  const peer = await startPeer(EAP, { python: found.python, model: path, threads });
+  try {
+    return [await eapRow(model, { peer, name: SEEDED, matmul, peakBytes, options: { ...options, say } })];
+  } catch (error) {
+    leftOut[EAP.label] = (error as Error).message;
     return [];
   } finally {
     peer.close();

@@ -65,6 +65,8 @@ export interface RowResult {
   /** Least FLOPs that the row needs, and the share of the matmul rate reached on them. */
   readonly flops: number;
   readonly rate: number;
+  /** Largest resident sets while it ran, where they were measured. */
+  readonly peaks?: readonly { readonly label: string; readonly bytes: number }[];
   readonly comparisons: readonly Comparison[];
 }
 

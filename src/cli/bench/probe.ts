@@ -1,15 +1,16 @@
 /** @file Peak memory: a sweep in a process of its own, which then tells its largest resident set. */
 import { spawn } from "node:child_process";
-import { existsSync, readFileSync } from "node:fs";
 import { load } from "../../model/load.node.ts";
 import type { PairSpec } from "../../model/pair-spec.ts";
+import { eapPairs, estimateEdges } from "./eap.ts";
 import { sweepRow } from "./own.ts";
+import { forgetPeak, peakResidentBytes } from "./peak.ts";
 import { axesOf, type RowKind, seededPairs } from "./rows.ts";
 
 /** What the process is asked to do, as JSON on its command line. */
 export interface ProbeTask {
   readonly model: string;
-  readonly kind: RowKind;
+  readonly kind: RowKind | "eap";
   readonly threads: number;
   /** One pair of prompts, or seeded pairs. */
   readonly on: { readonly spec: PairSpec } | { readonly tokens: number; readonly pairs: number };
@@ -32,6 +33,14 @@ export interface ProbeResult {
 export async function probe(task: ProbeTask): Promise<ProbeResult> {
   const { on, kind, threads, memory } = task;
   const model = await load(task.model, { threads, memory });
+  if (kind === "eap") {
+    await estimateEdges(model, eapPairs(model));
+    forgetPeak(); // opening and decoding weights is no part of it, on either side
+    const { seconds, values, edges } = await estimateEdges(model, eapPairs(model));
+    const weightBytes = model.weights.totalBytes;
+    await model.close();
+    return { seconds, cells: edges, peakBytes: peakResidentBytes(), weightBytes, values: [values] };
+  }
   const pairs = "spec" in on ? [model.pair(on.spec)] : seededPairs(model.architecture.vocabulary, on);
   const all = axesOf(kind, model.architecture, pairs[0]?.clean.ids.length ?? 0);
   const axes = all.map((axis, index) => (index === 0 ? axis.slice(0, task.labels) : axis));
@@ -47,13 +56,6 @@ export async function probe(task: ProbeTask): Promise<ProbeResult> {
   };
   await model.close();
   return result;
-}
-
-/** Linux counts to a new process's largest resident set what its parent held when it was started; its memory's own mark does not. */
-function peakResidentBytes(): number {
-  const status = existsSync("/proc/self/status") ? readFileSync("/proc/self/status", "utf8") : "";
-  const [, kilobytes] = /^VmHWM:\s+(\d+) kB$/m.exec(status) ?? [];
-  return 1024 * Number(kilobytes ?? process.resourceUsage().maxRSS);
 }
 
 /** Outside: runs this program again with the task. */

@@ -94,6 +94,15 @@ function notes(result: BenchResult): string[] {
       `weights; with --memory ${formatBytes(budget.bytes)} ${formatBytes(budget.peakBytes)}, ` +
       `${three(budget.seconds / free)}× the time, values ${budget.identical ? "bit-identical" : "DIFFERENT"}`,
   );
+  const peaks = result.rows.flatMap(({ model, row, peaks: found = [] }) =>
+    found.length === 0
+      ? []
+      : [
+          `${model}, ${row}: peak memory once the model is open ${found
+            .map(({ label, bytes }) => `${label} ${formatBytes(bytes)}`)
+            .join(", ")}`,
+        ],
+  );
   const growth =
     result.growth === undefined
       ? []
@@ -103,7 +112,7 @@ function notes(result: BenchResult): string[] {
             .join(", ")} (1 is linear)`,
         ];
   const out = Object.entries(result.left_out).map(([peer, reason]) => `left out: ${peer}: ${reason}`);
-  return [...memory, ...growth, ...out];
+  return [...memory, ...peaks, ...growth, ...out];
 }
 
 /** For a terminal. */
