@@ -9,8 +9,10 @@ import type { Pair } from "../model/pair.ts";
 import type { Tokens } from "../model/pair-tokens.ts";
 import { distances, fitCloud } from "../numeric/mahalanobis.ts";
 import type { Dataset } from "../result/result.ts";
+import { patch } from "../run/edit.ts";
 import { unembed } from "../run/ends.ts";
 import { forward } from "../run/forward.ts";
+import type { SiteName } from "../run/site.ts";
 import { activationPatching } from "./activation-patching.ts";
 import { compare } from "./corruption-agreement.ts";
 import { type ComparisonOptions, corruptionComparison } from "./corruptions.ts";
@@ -267,6 +269,42 @@ test("distances are from the other pairs' states, first tokens left out", async 
   }
   expect(values(found, "distance_clean")[at]).toBeCloseTo(own, 8);
   expect(values(found, "distance")[at]).toBeCloseTo(other, 8);
+});
+
+test("a restored run's distance is that of its last stream at the last token, whatever was restored", async () => {
+  const pairs = [pair, ...others];
+  const found = await run({ kinds: ["replacement"], windows: [1], sites: ["mlp_out", "z"] }, pairs);
+  const width = model.architecture.dModel;
+  const roles = labels(found, "role");
+  const lastStates = async (ids: readonly number[]): Promise<Float64Array> =>
+    Float64Array.from((await forward(model, [ids])).residuals[0] ?? []);
+  const role = roles.indexOf("last corrupted token");
+  const cells: readonly { site: SiteName; layer: number; head?: number; cell: number }[] = [
+    ...[0, LAYERS - 1].map((layer) => ({
+      site: "mlp_out" as const,
+      layer,
+      cell: layer * roles.length + role,
+    })),
+    { site: "z", layer: 1, head: 2, cell: model.architecture.heads + 2 },
+  ];
+  const sums = cells.map(() => 0);
+  for (const one of pairs) {
+    const rows: number[] = [];
+    for (const other of pairs.filter((candidate) => candidate !== one))
+      for (const { ids } of [other.clean, other.corrupt])
+        rows.push(...(await lastStates(ids)).subarray(width));
+    const cloud = fitCloud(Float64Array.from(rows), width);
+    for (const [at, { site, layer, head }] of cells.entries()) {
+      const { caches } = await forward(model, [one.clean.ids], { capture: [{ site, layers: [layer] }] });
+      const where = head === undefined ? { pos: [one.differing.at(-1) ?? 0] } : { head: [head] };
+      const edit = patch(site, layer, { run: 0, where });
+      const { residuals } = await forward(model, [one.corrupt.ids], { edits: [[edit]], runs: caches });
+      const [far = Number.NaN] = distances(cloud, (residuals[0] ?? new Float64Array(0)).slice(-width));
+      sums[at] = (sums[at] ?? 0) + far / pairs.length;
+    }
+  }
+  for (const [at, { site, cell }] of cells.entries())
+    expect(values(found, `${site}_distance`)[cell]).toBeCloseTo(sums[at] ?? Number.NaN, 8);
 });
 
 describe("a planted case", () => {
