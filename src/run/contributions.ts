@@ -70,13 +70,13 @@ export async function runDifferences(
   const mlp: (FloatArray | undefined)[] = [];
   for (const layer of blocks.keys()) {
     const { values } = await path.at(layer);
-    const of = (site: SiteName): FloatArray | undefined => {
+    const less = (site: SiteName): FloatArray | undefined => {
       const own = values.get(site);
       return own === undefined ? undefined : difference(own as FloatArray, site, layer);
     };
-    input ??= of("resid_pre");
-    z.push(of("z"));
-    mlp.push(of("mlp_out"));
+    input ??= less("resid_pre");
+    z.push(less("z"));
+    mlp.push(less("mlp_out"));
   }
   const final = model.backend.allocate(path.final.length);
   for (const [row, residual] of residuals.entries())
@@ -96,11 +96,27 @@ export interface Contributions {
   heads(layer: number): Promise<FloatArray>;
 }
 
+const shared = new WeakMap<RunDifferences, Contributions>();
+
 /**
  * What heads add to the stream: to first order where a norm stands between (Gemma 2 and 3), as it is in the run
  * whose `raw` attention outputs are given.
  */
 export function contributions(
+  model: Model,
+  differences: RunDifferences,
+  raw: (layer: number) => FloatArray | undefined,
+): Contributions {
+  // Without such norms they are the same whatever run gradients are taken at.
+  const depends = model.definition.blocks.some((block) => block.sites.has("attn_raw"));
+  const known = depends ? undefined : shared.get(differences);
+  if (known !== undefined) return known;
+  const made = workedOut(model, differences, raw);
+  shared.set(differences, made);
+  return made;
+}
+
+function workedOut(
   model: Model,
   { batch, z }: RunDifferences,
   raw: (layer: number) => FloatArray | undefined,
