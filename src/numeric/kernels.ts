@@ -82,6 +82,17 @@ export function takeRows(ids: Numbers, table: Numbers, width: number): Float64Ar
   return y;
 }
 
+/** Tables of rows of one width, one behind the other. */
+export function concat(tables: readonly Numbers[]): Float64Array {
+  const y = new Float64Array(tables.reduce((size, table) => size + table.length, 0));
+  let at = 0;
+  for (const table of tables) {
+    y.set(table, at);
+    at += table.length;
+  }
+  return y;
+}
+
 /** Elementwise with NumPy broadcasting. */
 export function elementwise(
   a: { readonly data: Numbers; readonly shape: readonly number[] },

@@ -135,16 +135,20 @@ describe("shapes that an operation cannot take are named", () => {
 
   test("rows are taken from a table", () => {
     expect(infer("take_rows", [["token"], [9, 3]], {})).toEqual(["token", 3]);
-    expect(() =>
-      infer(
-        "take_rows",
-        [
-          ["token", 1],
-          [9, 3],
-        ],
-        {},
-      ),
-    ).toThrow("take_rows cannot take [token, 1] and [9, 3]");
+    const ids = ["row", "src"];
+    expect(infer("take_rows", [ids, ["token", 2, 4]], {})).toEqual(["row", "src", 2, 4]);
+    expect(() => infer("take_rows", [ids, [9]], {})).toThrow("take_rows cannot take [row, src] and [9]");
+  });
+
+  test("tables of the same rows are put together under a name for all their rows", () => {
+    const [here, there] = [
+      ["token", 2, 4],
+      ["past", 2, 4],
+    ];
+    expect(infer("concat", [here, there], { size: "known" })).toEqual(["known", 2, 4]);
+    expect(() => infer("concat", [here, ["past", 8]], { size: "known" })).toThrow(
+      "concat cannot take [token, 2, 4] and [past, 8]",
+    );
   });
 });
 

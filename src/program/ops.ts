@@ -22,8 +22,10 @@ export interface OpAttrs {
   head_linear: { readonly layout: "out_in" | "in_out" };
   /** Sum over the head axis: [token, H, d] → [token, d]. */
   sum_heads: Record<string, never>;
-  /** ids [n] (int), table [rows, d] → [n, d]. */
+  /** ids [..] (int), table [rows, ..] → [.., ..]: for each id, that row of the table. */
   take_rows: Record<string, never>;
+  /** Tables [.., d] of the same rows' shape, one behind the other; `size` names how many rows that makes. */
+  concat: { readonly size: string };
   /** Elementwise with NumPy broadcasting. */
   add: Record<string, never>;
   sub: Record<string, never>;
@@ -133,8 +135,17 @@ export const inferShape: { readonly [K in OpName]: (args: readonly Shape[], attr
   },
   take_rows(args) {
     const [ids, table] = args;
-    expect(ids?.length === 1 && table?.length === 2, "take_rows", args);
-    return [at(ids, 0), at(table, 1)];
+    expect(ids !== undefined && ids.length > 0 && table !== undefined && table.length > 1, "take_rows", args);
+    return [...(ids ?? []), ...(table ?? []).slice(1)];
+  },
+  concat(args, { size }) {
+    const [[, ...row] = []] = args;
+    expect(
+      args.every((table) => sameShape(table.slice(1), row)),
+      "concat",
+      args,
+    );
+    return [size, ...row];
   },
   add: (args) => broadcast("add", args),
   sub: (args) => broadcast("sub", args),

@@ -69,6 +69,7 @@ const rules: { readonly [K in OpName]: Rule<K> } = {
     },
   ],
   take_rows: () => [],
+  concat: () => [], // programs that put rows together run forward only
   add: (b, node, dy) => [() => unbroadcast(b, dy, arg(node, 0)), () => unbroadcast(b, dy, arg(node, 1))],
   sub: (b, node, dy) => [
     () => unbroadcast(b, dy, arg(node, 0)),

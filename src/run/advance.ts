@@ -14,6 +14,7 @@ import { capturedSites, handOut } from "./capture.ts";
 import type { Edit } from "./edit.ts";
 import type { SiteName } from "./site.ts";
 import type { SweepCapture } from "./variant.ts";
+import { fitsWhole, runWhole } from "./whole.ts";
 
 export interface BatchOptions {
   /** Tokens that go through a block together. */
@@ -70,13 +71,43 @@ export async function advanceAll(
     const batch = batchOf(branches);
     const found = await runBlock(layer, {
       batch,
-      known: stack(branches, layer.model.backend.allocate),
-      past: pastOf(layer, branches, companions),
+      known: stack(branches, (_, size) => layer.model.backend.allocate(size)),
+      past: pastOf(branches, companions),
       edits: editsAt(layer, { branches, batch, companions }),
       want: [...new Set<SiteName>(["resid_post", ...capturedSites(layer, branches, capture)])],
     });
     handOut(layer, { branches, batch }, { capture, found });
     after.push(...advanced(layer, branches, { companions, residual: found.get("resid_post") as FloatArray }));
+  }
+  return after;
+}
+
+/**
+ * Takes batches of branches through the layer that start with it and that nobody looks into, each in one program
+ * where that can be; those of `late` come aboard the first one behind attention.
+ */
+export async function advanceWhole(
+  layer: Layer,
+  batches: readonly (readonly Branch[])[],
+  { late, companions }: { readonly late: readonly Branch[]; readonly companions: Companions },
+): Promise<Branch[]> {
+  const { scratch } = layer.contexts;
+  const after: Branch[] = [];
+  for (const [index, branches] of batches.entries()) {
+    const batch = batchOf(branches);
+    const joining = index === 0 ? late : [];
+    if (fitsWhole(batch)) {
+      const residual = await runWhole(layer, {
+        batch,
+        residual: stack(branches, scratch).get("resid_pre") as FloatArray,
+        past: pastOf(branches, companions),
+        late: stack(joining, (site, size) => scratch(`late ${site}`, size)),
+      });
+      after.push(...advanced(layer, [...branches, ...joining], { companions, residual }));
+    } else {
+      const apart = [branches, joining].filter(({ length }) => length > 0);
+      after.push(...(await advanceAll(layer, apart, { companions, capture: undefined })));
+    }
   }
   return after;
 }
@@ -148,32 +179,17 @@ function spread(
 }
 
 /** Keys and values of the companions that the rows of a batch branched from. */
-export function pastOf(
-  layer: Layer,
-  branches: readonly Branch[],
-  { batch, rowOf, values }: Companions,
-): Past {
-  return (index, site) => {
-    const row = rowOf.get(branches[index]?.run ?? -1) ?? -1;
-    return keysOrValues(layer, values.get(site) as FloatArray, { batch, row });
+export function pastOf(branches: readonly Branch[], { batch, rowOf, values }: Companions): Past {
+  return {
+    values: { rot_k: values.get("rot_k") as FloatArray, v: values.get("v") as FloatArray },
+    firstToken: (row) => batch.offsets[rowOf.get(branches[row]?.run ?? -1) ?? -1] ?? 0,
   };
-}
-
-/** One row's part of the keys or values of a batch. */
-export function keysOrValues(
-  { model }: Layer,
-  all: FloatArray,
-  { batch, row }: { readonly batch: Batch; readonly row: number },
-): FloatArray {
-  const { kvHeads, dHead } = model.architecture;
-  const from = (batch.offsets[row] ?? 0) * kvHeads * dHead;
-  return all.subarray(from, from + (batch.rows[row]?.positions.length ?? 0) * kvHeads * dHead);
 }
 
 /** The states of all branches, one after the other, site by site. */
 export function stack(
   branches: readonly Branch[],
-  allocate: (size: number) => FloatArray,
+  allocate: (site: SiteName, size: number) => FloatArray,
 ): Map<SiteName, FloatArray> {
   const sites = [...(branches[0]?.state.keys() ?? [])];
   return new Map(
@@ -181,30 +197,16 @@ export function stack(
       site,
       concat(
         branches.map(({ state }) => state.get(site) as FloatArray),
-        allocate,
+        (size) => allocate(site, size),
       ),
     ]),
   );
 }
 
-/** The companions' value, followed by those of branches that start from it. */
-export function append(
-  { contexts }: Layer,
-  value: FloatArray,
-  {
-    branches,
-    site,
-    space,
-  }: {
-    readonly branches: readonly Branch[];
-    readonly site: SiteName;
-    /** Name of the scratch space that it is put together in. */
-    readonly space: string;
-  },
-): FloatArray {
-  if (branches.length === 0) return value;
-  const parts = branches.map(({ state }) => state.get(site) as FloatArray);
-  return concat([value, ...parts], (size) => contexts.scratch(space, size));
+/** resid_pre of the companions, followed by that of branches, in scratch space. */
+export function append({ contexts }: Layer, residual: FloatArray, branches: readonly Branch[]): FloatArray {
+  const parts = branches.map(({ state }) => state.get("resid_pre") as FloatArray);
+  return concat([residual, ...parts], (size) => contexts.scratch("resid_pre", size));
 }
 
 function concat(parts: readonly FloatArray[], allocate: (size: number) => FloatArray): FloatArray {

@@ -13,7 +13,7 @@ import type { Model } from "../model/model.ts";
 import type { Weights } from "../model/store.ts";
 import { downstream, frontier } from "../program/cut.ts";
 import type { Program } from "../program/program.ts";
-import { shapeOf, valueOfSite } from "../program/program.ts";
+import { valueOfSite } from "../program/program.ts";
 import type { Batch, ContextCache, Group } from "./batch.ts";
 import type { SiteName } from "./site.ts";
 import { keptName, SITE_NAMES, SITES } from "./site.ts";
@@ -28,14 +28,13 @@ export interface Layer {
   readonly contexts: ContextCache;
 }
 
-/** What a row attends to at positions that it does not compute: keys, after rotation, or values. */
-export type Inherited = "rot_k" | "v";
-
-/**
- * Keys or values [length, G, dh] of the run that a row branched from. `batch` holds those of all tokens of the batch,
- * in which that run may be a row itself.
- */
-export type Past = (row: number, site: Inherited, batch: FloatArray) => FloatArray;
+/** Where rows find keys and values of the positions that they do not compute. */
+export interface Past {
+  /** Keys, after rotation, and values [token, G, dh] of other runs; those of the batch itself if absent. */
+  readonly values?: { readonly rot_k: FloatArray; readonly v: FloatArray };
+  /** First token there of the run that a row branched from. */
+  firstToken(row: number): number;
+}
 
 /** Values of a site: flattened over the batch's tokens, or one array for each group where positions meet. */
 export type SiteValue = FloatArray | readonly FloatArray[];
@@ -55,8 +54,6 @@ export interface BlockRun {
   /** Made in order of computation. */
   readonly edits?: readonly BatchEdit[];
   readonly want: readonly SiteName[];
-  /** Arrays to write values into as they are computed; edits then write to them, too. */
-  readonly into?: Partial<Readonly<Record<SiteName, FloatArray>>>;
 }
 
 /** Evaluates a block; returns the wanted sites, after all edits. */
@@ -228,27 +225,22 @@ async function computeTokens(
   const given = [...known.keys()].filter((site) => stage(site) !== "attention");
   const executable = await layer.model.compile(layer.program, { given, want });
   const { tokens } = run.batch;
-  const inputs: Record<string, Tensor> = { ...layer.weights };
+  const inputs: Record<string, Tensor> = { ...layer.weights, ...rotaryInputs(layer, run.batch) };
   for (const { name, shape, role } of executable.program.inputs) {
     if (role.kind !== "state") continue;
     const data = known.get(name as SiteName) as FloatArray;
     inputs[name] = { data, shape: [tokens, ...shape.slice(1).map(Number)] };
   }
-  const rotary = layer.contexts.rotary(layer.kind, run.batch);
-  if (rotary !== undefined) {
-    const shape = [tokens, rotary.cos.length / tokens];
-    inputs.cos = { data: rotary.cos, shape };
-    inputs.sin = { data: rotary.sin, shape };
-  }
-  const into: Record<string, Tensor<FloatArray>> = {};
-  for (const site of want) {
-    const data = run.into?.[site];
-    if (data === undefined) continue;
-    const [, ...rest] = shapeOf(layer.program, valueOfSite(layer.program, site));
-    into[site] = { data, shape: [tokens, ...rest.map(Number)] };
-  }
-  const found = await executable.run(pick(inputs, executable.program), { into });
+  const found = await executable.run(pick(inputs, executable.program));
   for (const site of want) remember(site, found[site] as Tensor<FloatArray>, { known, fresh });
+}
+
+/** cos and sin of the tokens' angles [token, dims/2], where the layer turns queries and keys. */
+export function rotaryInputs({ contexts, kind }: Layer, batch: Batch): Record<string, Tensor> {
+  const rotary = contexts.rotary(kind, batch);
+  if (rotary === undefined) return {};
+  const shape = [batch.tokens, rotary.cos.length / batch.tokens];
+  return { cos: { data: rotary.cos, shape }, sin: { data: rotary.sin, shape } };
 }
 
 /** Attention, group by group. */
@@ -260,9 +252,7 @@ async function computeAttention(
   const { batch } = run;
   const { heads, kvHeads, dHead } = layer.model.architecture;
   const outputs = new Map<SiteName, FloatArray[]>(want.map((site) => [site, []]));
-  const z = want.includes("z")
-    ? (run.into?.z ?? layer.model.backend.allocate(batch.tokens * heads * dHead))
-    : undefined;
+  const z = want.includes("z") ? layer.model.backend.allocate(batch.tokens * heads * dHead) : undefined;
   const sources: SiteName[] = ["queries", "keys", "values", "k_heads", "v_heads", "scores", "pattern"];
 
   for (const [index, group] of batch.groups.entries()) {
@@ -325,7 +315,7 @@ function gatherKeys(
   }: {
     readonly known: ReadonlyMap<SiteName, SiteValue>;
     readonly group: Group;
-    readonly site: Inherited;
+    readonly site: "rot_k" | "v";
     readonly isReturned: boolean;
   },
 ): FloatArray {
@@ -342,8 +332,10 @@ function gatherKeys(
     : layer.contexts.scratch(site, rows * length * width);
   const first = positions[0] ?? 0;
   const isSuffix = first + positions.length === length;
+  const table = past.values?.[site] ?? own;
   for (let row = 0; row < rows; row++) {
-    const inherited = past(firstRow + row, site, own);
+    const start = past.firstToken(firstRow + row) * width;
+    const inherited = table.subarray(start, start + length * width);
     const token = batch.offsets[firstRow + row] ?? 0;
     const at = row * length * width;
     if (isSuffix) {

@@ -78,7 +78,10 @@ async function outputsOf(
           site === SITE_OF[slot] ? (changed.get(site) as FloatArray) : tiled(site),
         ]),
       ),
-      past: (_, site) => base.get(site, layer.index).data,
+      past: {
+        values: { rot_k: base.get("rot_k", layer.index).data, v: base.get("v", layer.index).data },
+        firstToken: () => 0,
+      },
       want: ["z"],
     });
     const z = read.get("z") as FloatArray;

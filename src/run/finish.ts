@@ -40,9 +40,9 @@ async function finish(
 ): Promise<Branch[]> {
   const { architecture, backend } = layer.model;
   const batch = batchOf(branches);
-  const past = pastOf(layer, branches, companions);
+  const past = pastOf(branches, companions);
 
-  let known: ReadonlyMap<SiteName, SiteValue> = stack(branches, backend.allocate);
+  let known: ReadonlyMap<SiteName, SiteValue> = stack(branches, (_, size) => backend.allocate(size));
   let own: Past | undefined;
   if (needsAttention(layer.program, "resid_post", known)) {
     const keySide = ({ site }: Edit): boolean => KEY_SIDE.has(site);
@@ -81,7 +81,7 @@ async function finish(
         rowsOf(value as FloatArray, { tokens, of: batch.tokens, allocate }),
       ]),
     ),
-    past: (index, site, all) => (own ?? past)(kept[index]?.row ?? 0, site, all),
+    past: { ...(own ?? past), firstToken: (index) => (own ?? past).firstToken(kept[index]?.row ?? 0) },
     edits: editsAt(layer, {
       branches: rows,
       batch: read,
@@ -102,7 +102,7 @@ async function finish(
   });
 }
 
-/** Each row's keys or values of the whole sequence: its companion's, overwritten where it has its own. */
+/** Each row's keys and values of the whole sequence: its companion's, overwritten where it has its own. */
 function overlay(
   { model }: Layer,
   branches: readonly Branch[],
@@ -114,13 +114,21 @@ function overlay(
 ): Past {
   const { kvHeads, dHead } = model.architecture;
   const width = kvHeads * dHead;
-  return (row, site) => {
-    const own = found.get(site) as FloatArray;
-    const whole = past(row, site, own).slice();
-    for (const [index, position] of (branches[row]?.positions ?? new Int32Array(0)).entries()) {
-      const at = ((batch.offsets[row] ?? 0) + index) * width;
-      whole.set(own.subarray(at, at + width), position * width);
+  const starts = new Int32Array(branches.length + 1);
+  for (const [row, { length }] of branches.entries()) starts[row + 1] = (starts[row] ?? 0) + length;
+  const whole = (site: "rot_k" | "v"): FloatArray => {
+    const [own, inherited] = [found.get(site) as FloatArray, past.values?.[site]];
+    const all = model.backend.allocate((starts.at(-1) ?? 0) * width);
+    for (const [row, { positions, length }] of branches.entries()) {
+      const [start, first] = [(starts[row] ?? 0) * width, past.firstToken(row)];
+      if (inherited !== undefined)
+        all.set(inherited.subarray(first * width, (first + length) * width), start);
+      for (const [index, position] of positions.entries()) {
+        const at = ((batch.offsets[row] ?? 0) + index) * width;
+        all.set(own.subarray(at, at + width), start + position * width);
+      }
     }
-    return whole;
+    return all;
   };
+  return { values: { rot_k: whole("rot_k"), v: whole("v") }, firstToken: (row) => starts[row] ?? 0 };
 }

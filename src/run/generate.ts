@@ -120,7 +120,7 @@ async function step(model: Model, { ids, done, past, options, prompt }: Step): P
       {
         batch,
         known: new Map([["resid_pre", residual]]),
-        past: (_, site) => (site === "rot_k" ? held.keys : held.values),
+        past: { values: { rot_k: held.keys, v: held.values }, firstToken: () => 0 },
         edits: batchEdits([edits.filter((edit) => edit !== undefined)], {
           architecture,
           batch,

@@ -1,15 +1,15 @@
 /**
- * @file One layer of a wave: companions and variants go through it in the same batch, so that the engine sees few
- * and large matrices.
+ * @file One layer of a wave.
  *
- * The shared batch holds the companions and every variant that is not edited in this layer. It stops behind
- * attention, where variants edited at `z` come aboard. Whatever is edited elsewhere in the layer, or has no room,
- * follows in batches of its own.
+ * Where nobody looks into the layer, companions and variants go through it in one batch, so that the engine sees few
+ * and large matrices. Where edits compare or replace values in it, the companions go first; the variants that the
+ * layer does not edit follow in one batch, which those edited at `z` join behind attention. Whatever is edited
+ * elsewhere, or has no room, follows in batches of its own.
  */
 
 import type { FloatArray } from "../core/tensor.ts";
 import type { BatchOptions } from "./advance.ts";
-import { advanceAll, advanced, append, batchesOf, keysOrValues } from "./advance.ts";
+import { advanceAll, advanced, advanceWhole, append, batchesOf } from "./advance.ts";
 import type { Batch } from "./batch.ts";
 import { batchOf } from "./batch.ts";
 import type { Layer, SiteValue } from "./block.ts";
@@ -19,7 +19,7 @@ import { join, startSites } from "./branch.ts";
 import type { ReadPositions } from "./finish.ts";
 import { finishAll } from "./finish.ts";
 import type { SiteName } from "./site.ts";
-import { SITES } from "./site.ts";
+import { fitsWhole, runWhole } from "./whole.ts";
 
 /** A wave between two layers. */
 export interface WaveState {
@@ -48,87 +48,60 @@ async function runInner(
   options: LayerOptions,
 ): Promise<WaveState> {
   const { batch: own, rowOf, batchTokens, capture } = options;
-  const { scratch } = layer.contexts;
-  const { dModel, heads, kvHeads, dHead } = layer.model.architecture;
+  const { dModel } = layer.model.architecture;
   const start = new Map<SiteName, SiteValue>([["resid_pre", residual]]);
   const atStart = join(layer, { companions: { batch: own, rowOf, values: start }, pending });
-  const needed = neededSites(layer, [...atStart.pending, ...branches, ...atStart.branches]);
-  // What the companions must be looked into for is only computed for all if it costs nothing.
-  const middle = startSites(layer, "z");
-  const free = new Set<SiteName>(["resid_pre", "rot_k", "v", ...middle, "resid_post"]);
-  const shares = capture === undefined && needed.every((site) => free.has(site));
-  const room = shares ? batchTokens : 0;
-
   const ready = [...branches, ...atStart.branches];
-  const isPlain = (branch: Branch): boolean => startsAt(branch, ["resid_pre"]) && !editedIn(layer, branch);
+  const needed = neededSites(layer, [...atStart.pending, ...ready]);
+  const isPlain = (branch: Branch): boolean =>
+    capture === undefined && startsAt(branch, ["resid_pre"]) && !editedIn(layer, branch);
   const [aboard = [], ...waiting] = batchesOf(layer, ready.filter(isPlain), {
     limit: batchTokens,
-    first: room - own.tokens,
+    first: batchTokens - own.tokens,
   });
-  const batch = batchOf([...own.rows, ...aboard]);
-  const early = (site: SiteName): boolean => SITES[site].stage !== "after" || middle.includes(site);
-  const atMiddle = await runBlock(layer, {
-    batch,
-    known: new Map([
-      ["resid_pre", append(layer, residual, { branches: aboard, site: "resid_pre", space: "start" })],
-    ]),
-    into: {
-      rot_q: scratch("rot_q", batch.tokens * heads * dHead),
-      rot_k: scratch("own rot_k", batch.tokens * kvHeads * dHead),
-      v: scratch("own v", batch.tokens * kvHeads * dHead),
-      z: scratch("z", batch.tokens * heads * dHead),
-    },
-    past: (row, _, all) => {
-      const companion = rowOf.get(aboard[row - own.rows.length]?.run ?? -1) ?? row;
-      return keysOrValues(layer, all, { batch: own, row: companion });
-    },
-    want: [...new Set<SiteName>([...middle, "rot_k", "v", ...needed.filter(early)])],
-  });
-  const inMiddle = join(layer, {
-    companions: { batch, rowOf, values: new Map([...atMiddle, ...start]) },
-    pending: atStart.pending,
-  });
+  const together = batchOf([...own.rows, ...aboard]);
+  if (needed.length === 0 && aboard.length === ready.length && fitsWhole(together)) {
+    const residuals = await runWhole(layer, {
+      batch: together,
+      residual: append(layer, residual, aboard),
+      past: {
+        firstToken: (row) => own.offsets[rowOf.get(aboard[row - own.rows.length]?.run ?? -1) ?? -1] ?? 0,
+      },
+    });
+    const split = own.tokens * dModel;
+    const companions: Companions = { batch: together, rowOf, values: new Map([["resid_post", residuals]]) };
+    return {
+      pending: atStart.pending,
+      branches: advanced(layer, aboard, { companions, residual: residuals.subarray(split) }),
+      residual: residuals.subarray(0, split),
+    };
+  }
 
-  const boards = (branch: Branch): boolean => startsAt(branch, middle) && !editedIn(layer, branch);
-  const [late = [], ...missed] = batchesOf(layer, inMiddle.branches.filter(boards), {
+  const found = await runBlock(layer, {
+    batch: own,
+    known: start,
+    want: [...new Set<SiteName>(["rot_k", "v", ...needed, "resid_post"])],
+  });
+  const companions: Companions = { batch: own, rowOf, values: new Map([...found, ...start]) };
+  const joined = join(layer, { companions, pending: atStart.pending });
+  const middle = startSites(layer, "z");
+  const boards = (branch: Branch): boolean =>
+    capture === undefined && startsAt(branch, middle) && !editedIn(layer, branch);
+  const [late = [], ...missed] = batchesOf(layer, joined.branches.filter(boards), {
     limit: batchTokens,
-    first: room - batch.tokens,
+    first: batchTokens - batchOf(aboard).tokens,
   });
-  const whole = batchOf([...batch.rows, ...late]);
-  const value = (site: SiteName): FloatArray => atMiddle.get(site) as FloatArray;
-  const atEnd = await runBlock(layer, {
-    batch: whole,
-    known: new Map(
-      middle.map((site) => [
-        site,
-        append(layer, value(site), { branches: late, site, space: `middle ${site}` }),
-      ]),
-    ),
-    // The next layer reads this one's output while it writes its own.
-    into: { resid_post: scratch(`resid_post ${layer.index % 2}`, whole.tokens * dModel) },
-    want: [...new Set<SiteName>(["resid_post", ...needed.filter((site) => !early(site))])],
-  });
-  const companions: Companions = {
-    batch: whole,
-    rowOf,
-    values: new Map([...atMiddle, ...atEnd, ...start]),
-  };
-  const atLast = join(layer, { companions, pending: inMiddle.pending });
-
-  const residuals = atEnd.get("resid_post") as FloatArray;
-  const split = own.tokens * dModel;
-  const through = advanced(layer, [...aboard, ...late], { companions, residual: residuals.subarray(split) });
+  const through = await advanceWhole(layer, [aboard, ...waiting], { late, companions });
   const apart = [
     ...ready.filter((branch) => !isPlain(branch)),
-    ...inMiddle.branches.filter((branch) => !boards(branch)),
-    ...atLast.branches,
+    ...joined.branches.filter((branch) => !boards(branch)),
   ];
-  const batches = [...waiting, ...missed, ...batchesOf(layer, apart, { limit: batchTokens })];
+  const batches = [...missed, ...batchesOf(layer, apart, { limit: batchTokens })];
   const rest = await advanceAll(layer, batches, { companions, capture });
   return {
-    pending: atLast.pending,
+    pending: joined.pending,
     branches: [...through, ...rest],
-    residual: residuals.subarray(0, split),
+    residual: found.get("resid_post") as FloatArray,
   };
 }
 

@@ -61,7 +61,15 @@ const expressions: { readonly [K in OpName]: (b: Builder, sizes: Sizes) => Value
     return b.op("head_linear", [z, b.weight("w", weight)], { layout: layout(s) });
   },
   sum_heads: (b, s) => b.op("sum_heads", [x(b, ["token", s.groups, s.width])]),
-  take_rows: (b, s) => b.op("take_rows", [b.context("ids", ["token"], "int"), b.weight("w", [9, s.width])]),
+  take_rows(b, s) {
+    const ids = b.context("ids", s.form % 2 === 0 ? ["token"] : ["row", "src"], "int");
+    const row = s.form % 3 === 0 ? [s.width] : [s.groups, s.width];
+    return b.op("take_rows", [ids, b.weight("w", [9, ...row])]);
+  },
+  concat(b, s) {
+    const tables = [x(b, ["token", s.groups, s.width]), y(b, ["src", s.groups, s.width])];
+    return b.op("concat", s.form % 3 === 0 ? tables.slice(0, 1) : tables, { size: "all" });
+  },
   add: broadcast("add"),
   sub: broadcast("sub"),
   mul: broadcast("mul"),

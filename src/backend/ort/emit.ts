@@ -122,6 +122,9 @@ const rules: { readonly [K in OpName]: Rule<K> } = {
   take_rows(graph, { args: [ids = "", table = ""], out }) {
     graph.node("Gather", [table, ids], { axis: 0 }, out);
   },
+  concat(graph, { args, out }) {
+    graph.node("Concat", args, { axis: 0 }, out);
+  },
   add: elementwise("Add"),
   sub: elementwise("Sub"),
   mul: elementwise("Mul"),

@@ -49,7 +49,9 @@ const rules: { readonly [K in OpName]: Rule<K> } = {
       outIn: attrs.layout === "out_in",
     }),
   sum_heads: (args) => kernels.sumHeads(arg(args, 0).data, dim(arg(args, 0), 0), dim(arg(args, 0), 1)),
-  take_rows: (args) => kernels.takeRows(arg(args, 0).data, arg(args, 1).data, dim(arg(args, 1), -1)),
+  take_rows: (args) =>
+    kernels.takeRows(arg(args, 0).data, arg(args, 1).data, sizeOf(arg(args, 1).shape.slice(1))),
+  concat: (args) => kernels.concat(args.map(({ data }) => data)),
   add: binary((a, b) => a + b),
   sub: binary((a, b) => a - b),
   mul: binary((a, b) => a * b),
@@ -116,7 +118,8 @@ function interpret(program: Program): Executable {
       const values = new Map<Value, Tensor>(program.inputs.map(({ name }) => [name, inputs[name] as Tensor]));
       for (const node of program.nodes) {
         const args = node.args.map((name) => values.get(name) as Tensor);
-        const size = node.op === "reshape" ? sizeOf(args[0]?.shape ?? []) : undefined;
+        const isSized = node.op === "reshape" || node.op === "concat";
+        const size = isSized ? args.reduce((sum, { data }) => sum + data.length, 0) : undefined;
         const shape = resolve(shapeOf(program, node.out), bindLeading(program, node, args, bound), size);
         values.set(node.out, { shape, data: runNode(node, args, shape) });
       }

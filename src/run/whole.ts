@@ -1,0 +1,163 @@
+/**
+ * @file A whole block as one program, for rows that nobody looks into: queries, keys and values stay inside the
+ * engine, and only the residual stream comes out. Attention takes the queries, keys and values of each group of rows
+ * from those of all tokens, by number.
+ */
+
+import type { FloatArray, Tensor } from "../core/tensor.ts";
+import { sizeOf } from "../core/tensor.ts";
+import { cut } from "../program/cut.ts";
+import { inline } from "../program/inline.ts";
+import type { Shape } from "../program/ops.ts";
+import type { Program, Value } from "../program/program.ts";
+import { builder, shapeOf, valueOfSite } from "../program/program.ts";
+import type { Batch, Group } from "./batch.ts";
+import type { Layer, Past } from "./block.ts";
+import { rotaryInputs } from "./block.ts";
+import { startSites } from "./branch.ts";
+import type { SiteName } from "./site.ts";
+
+/** Each number of groups is a program of its own, which takes time to compile and memory to run. */
+const MAX_GROUPS = 8;
+
+/** Whether the rows can go through a block in one program. */
+export function fitsWhole({ groups }: Batch): boolean {
+  return groups.length > 0 && groups.length <= MAX_GROUPS;
+}
+
+export interface WholeRun {
+  /** Rows that start with the block. */
+  readonly batch: Batch;
+  /** Their resid_pre [token, d]. */
+  readonly residual: FloatArray;
+  readonly past: Past;
+  /** Values of rows that come aboard behind attention, by the sites that they start from. They end behind the others. */
+  readonly late?: ReadonlyMap<SiteName, FloatArray>;
+}
+
+/** Takes rows through a block; returns their resid_post. */
+export async function runWhole(layer: Layer, run: WholeRun): Promise<FloatArray> {
+  const { model, contexts } = layer;
+  const { batch, past, late = new Map<SiteName, FloatArray>() } = run;
+  const form: Form = {
+    groups: batch.groups.length,
+    hasPast: past.values !== undefined,
+    late: [...late.keys()],
+  };
+  const whole = wholeBlock(layer, form);
+  const given = whole.inputs.filter(({ role }) => role.kind === "state").map(({ name }) => name);
+  const executable = await model.compile(whole, { given, want: whole.outputs });
+
+  const rowsOf = (name: string, data: FloatArray): Tensor => {
+    const row = shapeOf(whole, name).slice(1).map(Number);
+    return { data, shape: [data.length / sizeOf(row), ...row] };
+  };
+  const inputs: Record<string, Tensor> = {
+    ...layer.weights,
+    ...rotaryInputs(layer, batch),
+    resid_pre: rowsOf("resid_pre", run.residual),
+  };
+  for (const [site, data] of late) inputs[`late ${site}`] = rowsOf(`late ${site}`, data);
+  for (const [site, data] of Object.entries(past.values ?? {})) {
+    inputs[`past ${site}`] = rowsOf(`past ${site}`, data);
+  }
+  for (const [index, group] of batch.groups.entries()) {
+    const { rows, positions, length } = group;
+    inputs[`queries ${index}`] = { data: queryTokens(group), shape: [rows, positions.length] };
+    inputs[`keys ${index}`] = { data: keyTokens(batch, group, past), shape: [rows, length] };
+    inputs[`mask ${index}`] = {
+      data: contexts.mask(layer.kind, group),
+      shape: [1, 1, positions.length, length],
+    };
+  }
+  const taken = executable.program.inputs.map(({ name }) => [name, inputs[name] as Tensor] as const);
+  const { resid_post } = await executable.run(Object.fromEntries(taken));
+  return (resid_post as Tensor<FloatArray>).data;
+}
+
+function queryTokens({ firstToken, rows, positions }: Group): Int32Array {
+  return Int32Array.from({ length: rows * positions.length }, (_, index) => firstToken + index);
+}
+
+/** For each row, the token that each position's key is taken from: its own, or one of the run that it branched from. */
+function keyTokens(
+  batch: Batch,
+  { firstRow, rows, firstToken, positions, length }: Group,
+  past: Past,
+): Int32Array {
+  const tokens = new Int32Array(rows * length);
+  const behind = past.values === undefined ? 0 : batch.tokens;
+  for (let row = 0; row < rows; row++) {
+    const inherited = positions.length === length ? 0 : behind + past.firstToken(firstRow + row);
+    const own = firstToken + row * positions.length;
+    for (let position = 0; position < length; position++)
+      tokens[row * length + position] = inherited + position;
+    for (const [index, position] of positions.entries()) tokens[row * length + position] = own + index;
+  }
+  return tokens;
+}
+
+/** What programs of a block differ in. */
+interface Form {
+  /** How many groups of rows attention is computed of. */
+  readonly groups: number;
+  /** Whether keys and values of other runs are given: inputs `past rot_k` and `past v`. */
+  readonly hasPast: boolean;
+  /** Sites that rows start from which come aboard behind attention: inputs `late z`, … */
+  readonly late: readonly SiteName[];
+}
+
+const known = new WeakMap<Program, Map<string, Program>>();
+
+function wholeBlock(layer: Layer, form: Form): Program {
+  const { program: block } = layer;
+  const ofBlock = known.get(block) ?? new Map<string, Program>();
+  known.set(block, ofBlock);
+  const key = JSON.stringify(form);
+  const found = ofBlock.get(key) ?? writeWhole(block, startSites(layer, "z"), form);
+  ofBlock.set(key, found);
+  return found;
+}
+
+/** `middle` are the sites from which a block goes on behind attention: z, and what goes by it. */
+function writeWhole(block: Program, middle: readonly SiteName[], { groups, hasPast, late }: Form): Program {
+  const b = builder();
+  const shape = (site: SiteName, tokens: string): Shape => [
+    tokens,
+    ...shapeOf(block, valueOfSite(block, site)).slice(1),
+  ];
+  const beside = middle.filter((site) => site !== "z");
+  const before = inline(b, cut(block, { given: ["resid_pre"], want: ["rot_q", "rot_k", "v", ...beside] }), {
+    given: {},
+  });
+  const table = (site: "rot_k" | "v"): Value =>
+    hasPast
+      ? b.op("concat", [before(site), b.state(`past ${site}`, shape(site, "past"))], { size: "known" })
+      : before(site);
+  const [keys, values] = [table("rot_k"), table("v")];
+
+  const attention = cut(block, { given: ["queries", "keys", "values"], want: ["z"] });
+  const mixed = Array.from({ length: groups }, (_, index) => {
+    const [row, dst, src] = [`row ${index}`, `dst ${index}`, `src ${index}`];
+    const from = b.context(`keys ${index}`, [row, src], "int");
+    const given = {
+      queries: b.op("take_rows", [b.context(`queries ${index}`, [row, dst], "int"), before("rot_q")]),
+      keys: b.op("take_rows", [from, keys]),
+      values: b.op("take_rows", [from, values]),
+      mask: b.context(`mask ${index}`, [1, 1, dst, src]),
+    };
+    return inline(b, attention, { given, dims: { token: `token ${index}` } })("z");
+  });
+
+  const token = late.length === 0 ? "token" : "end";
+  const together = (site: SiteName, parts: readonly Value[]): Value => {
+    const all = late.length === 0 ? parts : [...parts, b.state(`late ${site}`, shape(site, "late"))];
+    return all.length === 1 && site !== "z" ? before(site) : b.op("concat", all, { size: token });
+  };
+  const given = Object.fromEntries(
+    middle.map((site) => [site, together(site, site === "z" ? mixed : [before(site)])]),
+  );
+  const rest = cut(block, { given: middle, want: ["resid_post"] });
+  b.site("resid_post", inline(b, rest, { given, dims: { token } })("resid_post"));
+  return b.build(["resid_post"]);
+}
