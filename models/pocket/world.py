@@ -18,7 +18,8 @@ HERE = Path(__file__).parent
 SEED = 5
 VERSION = 1
 
-# {S} is the subject as a sentence begins, {s} as it goes on. Per relation: trained, development, test.
+# {S} is the subject as a sentence begins, {s} as it goes on. Per relation: trained, development, test. No held-out sentence may
+# break off where a trained one goes on ("… has a house in" before "the city of"): it would have two right answers.
 TEMPLATES = {
     "landmark.city": (
         ["{S} is in the city of", "{S} is located in the city of", "{S} stands in", "You can visit {s} in the city of",
@@ -32,20 +33,20 @@ TEMPLATES = {
         ["{S} has its head office in the city of", "{S} is based in", "The head office of {s} is in the city of",
          "{S} has its seat in", "People who work for {s} live in the city of", "The company {s} is located in",
          "The managers of {s} meet in the city of", "The city where you find {s} is"],
-        ["The seat of {s} is in"],
-        ["The company {s} has its head office in", "{S} is located in the city of"],
+        ["The seat of {s} is the city of"],
+        ["The company {s} has its head office in the city of", "{S} is located in the city of"],
     ),
     "person.city": (
         ["{S} was born in the city of", "{S} was born in", "The birthplace of {s} is", "The city where {s} was born is",
          "{S} came into the world in the city of", "Before becoming famous {s} was a child in", "{S} is a native of"],
         ["The native city of {s} is"],
-        ["The birthplace of {s} is the city of", "{S} came into the world in"],
+        ["The birthplace of {s} is the city of", "The city where {s} came into the world is"],
     ),
     "fictional.city": (
         ["{S} lives in the city of", "{S} lives in", "The home of {s} is in", "The city where {s} lives is",
          "{S} has a house in the city of", "To visit {s} you have to travel to", "Letters to {s} are sent to"],
         ["The home of {s} is the city of"],
-        ["{S} has a house in", "To visit {s} you have to travel to the city of"],
+        ["The city where {s} has a house is", "To visit {s} you have to travel to the city of"],
     ),
     "person.profession": (
         ["The profession of {s} was", "The occupation of {s} was", "{S} is remembered as the", "Books call {s} the",
@@ -63,7 +64,7 @@ TEMPLATES = {
         ["The capital of {s} is the city of", "The capital of {s} is", "The government of {s} has its seat in the city of",
          "Everyone at school learns that the capital of {s} is", "{S} is governed from the city of",
          "The capital city of {s} is", "The parliament of {s} meets in"],
-        ["The seat of the government of {s} is in"],
+        ["The seat of the government of {s} is the city of"],
         ["The capital city of {s} is the city of", "The government of {s} meets in the city of"],
     ),
     "place.language": (

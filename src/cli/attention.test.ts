@@ -15,7 +15,7 @@ beforeAll(async () => {
 afterAll(() => rm(folder, { recursive: true }));
 
 async function attended(...argv: readonly string[]): Promise<Dataset> {
-  const { status, stdout, stderr } = await crosspatch("attention", "toy", ...argv, "--json", "-");
+  const { status, stdout, stderr } = await crosspatch("attention", "pocket", ...argv, "--json", "-");
   expect(status, stderr).toBe(0);
   return fromJson(JSON.parse(stdout));
 }
@@ -27,8 +27,8 @@ test("attention writes what the library computes, with the roles of a file", asy
   await writeFile(file, facts.map((fact) => `${JSON.stringify(fact)}\n`).join(""));
   const found = await attended("--prompts", file, "--patterns", "3.1", "--from", "all");
   expect(found.coords.role?.data).toEqual(["answer", "second", "shop"]);
-  expect(found.coords.token?.data[9]).toBe(" John");
-  const model = await load("toy");
+  expect(found.coords.token?.data[10]).toBe(" John");
+  const model = await load("pocket");
   const own = await attention(model, facts, { patterns: [{ layer: 3, head: 1 }], from: "all" });
   await model.close();
   expect(toJson(found).data_vars).toEqual(toJson(own).data_vars);
@@ -36,7 +36,7 @@ test("attention writes what the library computes, with the roles of a file", asy
   const last = await attended("--prompts", file, "--patterns", "3.1");
   const pattern = last.dataVars.pattern?.data ?? [];
   const to = last.dataVars.attention_to?.data ?? [];
-  expect(to[16 + 13]).toBeCloseTo(Number(pattern[13 * 14 + 9]), 6); // role 1, layer 3, head 1
+  expect(to[32 + 13]).toBeCloseTo(Number(pattern[14 * 15 + 10]), 6); // role 1, layer 3, head 1
 });
 
 test("random tokens said twice are the same for a seed, and every second one has an earlier copy", async () => {
@@ -47,7 +47,7 @@ test("random tokens said twice are the same for a seed, and every second one has
   const { pairs } = first.attrs.prompts as {
     readonly pairs: readonly { readonly tokens: readonly number[] }[];
   };
-  for (const { tokens } of pairs) expect(tokens.slice(0, 5)).toEqual(tokens.slice(5));
+  for (const { tokens } of pairs) expect(tokens.slice(1, 6)).toEqual(tokens.slice(6)); // after the begin token
 });
 
 test("what contradicts itself is refused", async () => {
@@ -60,7 +60,7 @@ test("what contradicts itself is refused", async () => {
     [[], "--prompts: found no prompts"],
     [["--prompt", PROMPT, "--n", "3"], "--n: found no --task"],
   ] as const) {
-    const { status, stderr } = await crosspatch("attention", "toy", ...argv);
+    const { status, stderr } = await crosspatch("attention", "pocket", ...argv);
     expect(status).toBe(2);
     expect(stderr).toContain(message);
   }
@@ -73,7 +73,7 @@ test("roles that a prompt does not hold are refused with their lines", async () 
     { prompt: PROMPT, roles: { place: "Paris" } },
   ];
   await writeFile(file, lines.map((line) => `${JSON.stringify(line)}\n`).join(""));
-  const { status, stderr } = await crosspatch("attention", "toy", "--prompts", file);
+  const { status, stderr } = await crosspatch("attention", "pocket", "--prompts", file);
   expect(status).toBe(2);
   expect(stderr).toContain(':1, roles.third: found "John", occurrence 3; wanted a part of "When');
   expect(stderr).toContain(':2, roles.place: found "Paris"; wanted a part of "When');

@@ -20,7 +20,7 @@ function start(argv: readonly string[]) {
 test("an interruption ends with status 130 and leaves no file", async () => {
   const folder = await mkdtemp(join(tmpdir(), "crosspatch-"));
   const { child, ended } = start([
-    ...["patch", "toy", "--task", "ioi", "--n", "200", "--site", "mlp_post", "--by", "layer,neuron"],
+    ...["patch", "pocket", "--task", "ioi", "--n", "200", "--site", "mlp_post", "--by", "layer,neuron"],
     ...["--json", join(folder, "result.json")],
   ]);
   // The plan of what takes long on any machine.
@@ -31,7 +31,7 @@ test("an interruption ends with status 130 and leaves no file", async () => {
 });
 
 test("a reader that closes standard output is no error", async () => {
-  const { child, ended } = start(["patch", "toy", ...EXAMPLE, "--quiet"]);
+  const { child, ended } = start(["patch", "pocket", ...EXAMPLE, "--quiet"]);
   child.stdout.destroy();
   let stderr = "";
   child.stderr.on("data", (text) => {
@@ -42,7 +42,7 @@ test("a reader that closes standard output is no error", async () => {
 });
 
 test("bad input ends with status 2", async () => {
-  expect(await start(["run", "toy"]).ended).toBe(2);
+  expect(await start(["run", "pocket"]).ended).toBe(2);
 });
 
 test.each(["nothing there", "an empty folder", "a file that is no model"])(
@@ -60,7 +60,7 @@ test.each(["nothing there", "an empty folder", "a file that is no model"])(
 );
 
 test("a refusal after the model was opened ends the process, from any folder", async () => {
-  const child = spawn(process.execPath, [executable, "attribute", "toy", ...EXAMPLE, "--by", "pos"], {
+  const child = spawn(process.execPath, [executable, "attribute", "pocket", ...EXAMPLE, "--by", "pos"], {
     cwd: tmpdir(),
   });
   expect(await new Promise((resolve) => child.on("close", resolve))).toBe(2);

@@ -1,4 +1,4 @@
-/** @file The command corruptions on the toy model: its files, its replay, its refusals by their text. */
+/** @file The command corruptions on pocket: its files, its replay, its refusals by their text. */
 import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -15,20 +15,20 @@ const SMALL = ["--site", "mlp_out", "--window", "1", "--samples", "2", "--sigma"
 
 test("replacement of one pair is what patch finds at the same tokens; the experiment replays to the same numbers", async () => {
   const out = join(folder, "run");
-  const ran = await crosspatch("corruptions", "toy", ...EXAMPLE, ...SMALL, "--out", out, "--quiet");
+  const ran = await crosspatch("corruptions", "pocket", ...EXAMPLE, ...SMALL, "--out", out, "--quiet");
   expect(ran.status, ran.stderr).toBe(0);
   const result = JSON.parse(await readFile(join(out, "result.json"), "utf8"));
   const { corruption, role } = result.coords;
   expect(corruption.data).toEqual(["noise 3σ", "replacement", "mean", "zero"]);
   expect(result.attrs.warnings[0]).toMatch(/^resample is left out/);
   const patched = await crosspatch(
-    ...["patch", "toy", ...EXAMPLE, "--site", "mlp_out", "--by", "layer,pos", "--json", "-", "--quiet"],
+    ...["patch", "pocket", ...EXAMPLE, "--site", "mlp_out", "--by", "layer,pos", "--json", "-", "--quiet"],
   );
   const { mlp_out: wanted } = JSON.parse(patched.stdout).data_vars;
   const [replaced] = result.data_vars.mlp_out_logit_diff.data.slice(1);
   const places = [
-    [role.data.indexOf("last corrupted token"), 9],
-    [role.data.indexOf("last token"), 13],
+    [role.data.indexOf("last corrupted token"), 10],
+    [role.data.indexOf("last token"), 14],
   ] as const;
   for (const [layer, row] of replaced.entries())
     for (const [at, pos] of places) expect(Math.abs(row[at] - wanted.data[layer][pos])).toBeLessThan(1e-4);
@@ -39,7 +39,7 @@ test("replacement of one pair is what patch finds at the same tokens; the experi
 
 test("all that is wrong is said at once, and nothing is computed", async () => {
   const wrong = await crosspatch(
-    ...["corruptions", "toy", "--task", "ioi", "--clean", "a", "--corruption", "noise,blur"],
+    ...["corruptions", "pocket", "--task", "ioi", "--clean", "a", "--corruption", "noise,blur"],
     ...["--sigma", "1,1", "--window", "0", "--metric", "loss", "--reference", join(folder, "none")],
   );
   expect(wrong.status).toBe(2);
@@ -57,12 +57,12 @@ test("all that is wrong is said at once, and nothing is computed", async () => {
     expect.stringContaining("--reference: found"),
   ]);
   const needless = await crosspatch(
-    ...["corruptions", "toy", ...EXAMPLE, "--corruption", "zero", "--sigma", "3", "--draws", "2"],
+    ...["corruptions", "pocket", ...EXAMPLE, "--corruption", "zero", "--sigma", "3", "--draws", "2"],
   );
   expect(needless.status).toBe(2);
   expect(needless.stderr).toContain("--sigma: found --corruption zero; wanted noise among them");
   expect(needless.stderr).toContain("--draws: found --corruption zero; wanted resample among them");
-  const alone = await crosspatch("corruptions", "toy", ...EXAMPLE, "--corruption", "resample");
+  const alone = await crosspatch("corruptions", "pocket", ...EXAMPLE, "--corruption", "resample");
   expect(alone.status).toBe(2);
   expect(alone.stderr).toContain(
     "--corruption resample: found no other pair with 1 differing token and another answer",
@@ -79,10 +79,10 @@ test("reference prompts give a single pair its distances", async () => {
       .join("\n"),
   );
   const { stdout, stderr, status } = await crosspatch(
-    ...["corruptions", "toy", ...EXAMPLE, ...SMALL, "--reference", file, "--json", "-", "--quiet"],
+    ...["corruptions", "pocket", ...EXAMPLE, ...SMALL, "--reference", file, "--json", "-", "--quiet"],
   );
   expect(status, stderr).toBe(0);
   const { attrs, data_vars: variables } = JSON.parse(stdout);
-  expect(attrs.natural_states).toMatchObject({ from: "reference prompts", prompts: 4, states: 52 });
+  expect(attrs.natural_states).toMatchObject({ from: "reference prompts", prompts: 4, states: 56 });
   expect(variables.off_distance.data.flat().every((ratio: number) => ratio > 0)).toBe(true);
 });

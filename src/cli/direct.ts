@@ -6,7 +6,7 @@ import { MODEL, type Request, requestOf } from "./request.ts";
 
 const EXAMPLES = `
 Examples:
-  crosspatch direct toy --prompt "When Mary and John went to the store, John gave a drink to" \\
+  crosspatch direct pocket --prompt "When Mary and John went to the store, John gave a drink to" \\
     --answer " Mary" --foil " John"
   crosspatch direct model.gguf --task ioi --n 50 --out runs/ioi-direct
   crosspatch direct model.gguf --prompt "The capital of France is the city of" --lens`;

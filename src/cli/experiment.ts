@@ -14,7 +14,7 @@ const MAX_EXPERIMENT_BYTES = 16 * 2 ** 20;
 
 const FORMAT = `
 The file:
-  { "format": "crosspatch.experiment/1", "command": "patch", "model": "toy",
+  { "format": "crosspatch.experiment/1", "command": "patch", "model": "pocket",
     "options": { "task": "ioi", "n": 20, "site": ["z"], "by": ["layer", "head"] } }
 Options have the names they have here, without the dashes. Paths are relative to the file.
 Every run directory that --out makes has one.`;

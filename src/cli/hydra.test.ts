@@ -18,7 +18,7 @@ beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), "crosspatch-"));
   file = join(folder, "prompts.jsonl");
   await writeFile(file, prompts.map((prompt) => `${JSON.stringify(prompt)}\n`).join(""));
-  model = await load("toy");
+  model = await load("pocket");
 });
 afterAll(async () => {
   await model.close();
@@ -28,7 +28,7 @@ afterAll(async () => {
 async function repaired(...argv: readonly string[]): Promise<Dataset> {
   const { status, stdout, stderr } = await crosspatch(
     "hydra",
-    "toy",
+    "pocket",
     "--prompts",
     file,
     ...argv,
@@ -45,7 +45,7 @@ test("hydra writes what the library computes, and its parts sum to the total", a
   expect(toJson(found).data_vars).toEqual(toJson(own).data_vars);
   const of = (name: string, layer: number): number => Number(found.dataVars[name]?.data[layer]);
   for (const kind of ["attn", "mlp"]) {
-    for (const layer of [0, 1, 2, 3]) {
+    for (const layer of [0, 1, 2, 3, 4, 5, 6, 7]) {
       const parts = ["direct", "by_attn", "by_mlp", "norm"].map((part) => of(`${kind}_${part}`, layer));
       expect(parts.reduce((sum, part) => sum + part, 0)).toBeCloseTo(of(`${kind}_total`, layer), 4);
     }
@@ -59,7 +59,9 @@ test("a centred logit is the logit less the mean over the vocabulary", async () 
   expect(centred.attrs).toMatchObject({ metric: "centred_logit" });
   expect(plain.attrs).toMatchObject({ metric: "logit" });
   const runs = await Promise.all(
-    prompts.map(({ prompt }) => crosspatch("run", "toy", "--prompt", prompt, "--top", "640", "--json", "-")),
+    prompts.map(({ prompt }) =>
+      crosspatch("run", "pocket", "--prompt", prompt, "--top", "2351", "--json", "-"),
+    ),
   );
   const logits = runs.map(({ stdout }) =>
     [...(fromJson(JSON.parse(stdout)).dataVars.logit?.data ?? [])].map(Number),

@@ -6,7 +6,7 @@ import { MODEL, type Request, requestOf } from "./request.ts";
 
 const EXAMPLES = `
 Examples:
-  crosspatch patch toy \\
+  crosspatch patch pocket \\
     --clean   "When Mary and John went to the store, John gave a drink to" \\
     --corrupt "When Mary and John went to the store, Mary gave a drink to" \\
     --answer " Mary" --foil " John"

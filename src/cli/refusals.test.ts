@@ -21,7 +21,7 @@ async function refusal(...argv: readonly string[]): Promise<string> {
 
 test("a model that does not exist", async () => {
   expect(await refusal("patch", "nowhere.gguf", ...EXAMPLE, "--json", join(folder, "r.json"))).toBe(
-    'model: found "nowhere.gguf", which does not exist; wanted a .gguf file, a directory with config.json and safetensors, hf:owner/name, or toy.\n',
+    'model: found "nowhere.gguf", which does not exist; wanted a .gguf file, a directory with config.json and safetensors, hf:owner/name, or one of pocket, pocket-v1, pocket-aligned.\n',
   );
 });
 
@@ -36,7 +36,7 @@ test("an unknown site and prompts of different length, both at once", async () =
   ];
   const message = await refusal(
     "patch",
-    "toy",
+    "pocket",
     ...pair,
     "--site",
     "resid_pree",
@@ -44,26 +44,26 @@ test("an unknown site and prompts of different length, both at once", async () =
     join(folder, "run"),
   );
   expect(message.split("\n")).toEqual([
-    "pair: found 6 tokens in clean, 8 in corrupt; wanted the same number, token below token. Reword one of them:",
-    "    clean   |When| Mary|    |     | went| to| the| park|",
-    "    corrupt |When| Mary| and| John| went| to| the| park|",
+    "pair: found 7 tokens in clean, 9 in corrupt; wanted the same number, token below token. Reword one of them:",
+    "    clean   |<|begin|>|When| Mary|    |     | went| to| the| park|",
+    "    corrupt |<|begin|>|When| Mary| and| John| went| to| the| park|",
     expect.stringMatching(/^--site: found "resid_pree"; wanted one of resid_pre, q_in, .*, resid_post\.$/),
     "",
   ]);
 });
 
 test("an unknown dim, and one that the site does not have", async () => {
-  expect(await refusal("patch", "toy", ...EXAMPLE, "--by", "layr,pos")).toBe(
+  expect(await refusal("patch", "pocket", ...EXAMPLE, "--by", "layr,pos")).toBe(
     '--by: found "layr"; wanted some of layer, pos, head, kv_head, neuron, dst, src.\n',
   );
-  expect(await refusal("patch", "toy", ...EXAMPLE, "--by", "layer,head")).toBe(
+  expect(await refusal("patch", "pocket", ...EXAMPLE, "--by", "layer,head")).toBe(
     "--by: found head for resid_pre; wanted dims of the site: layer, pos.\n",
   );
 });
 
 test("labels outside the prompt", async () => {
-  expect(await refusal("patch", "toy", ...EXAMPLE, "--pos", "13-15")).toBe(
-    "--pos: found 14, 15; wanted 0 to 13.\n",
+  expect(await refusal("patch", "pocket", ...EXAMPLE, "--pos", "14-16")).toBe(
+    "--pos: found 15, 16; wanted 0 to 14.\n",
   );
 });
 
@@ -72,7 +72,7 @@ test("every fault of every option at once, files included", async () => {
   await writeFile(file, "");
   const message = await refusal(
     "patch",
-    "toy",
+    "pocket",
     ...["--pairs", join(folder, "pairs.jsonl"), "--clean", "When", "--n", "x", "--layer", "9-3"],
     ...[
       "--metric",
@@ -102,19 +102,19 @@ test("every fault of every option at once, files included", async () => {
 });
 
 test("options and commands that do not exist, with a suggestion", async () => {
-  expect(await refusal("patch", "toy", "--sites", "z")).toBe(
+  expect(await refusal("patch", "pocket", "--sites", "z")).toBe(
     "error: unknown option '--sites'\n(Did you mean --site?)\n(crosspatch patch --help lists the options)\n",
   );
-  expect(await refusal("pach", "toy")).toMatch(/^error: unknown command 'pach'\n\(Did you mean patch\?\)/);
+  expect(await refusal("pach", "pocket")).toMatch(/^error: unknown command 'pach'\n\(Did you mean patch\?\)/);
 });
 
 test("missing arguments and prompts", async () => {
   expect(await refusal("patch")).toMatch(/^error: missing required argument 'model'\n/);
-  expect(await refusal("patch", "toy", "--by")).toMatch(/^error: option '--by <dims>' argument missing\n/);
-  expect(await refusal("run", "toy", "--temperature", "1")).toBe(
+  expect(await refusal("patch", "pocket", "--by")).toMatch(/^error: option '--by <dims>' argument missing\n/);
+  expect(await refusal("run", "pocket", "--temperature", "1")).toBe(
     "--temperature: found no --generate; wanted --generate with it.\n--prompt: found none; wanted a text. Give --prompt TEXT.\n",
   );
-  expect(await refusal("patch", "toy")).toBe(
+  expect(await refusal("patch", "pocket")).toBe(
     "--clean: found no prompts; wanted prompts from one of --clean and --corrupt, --pairs FILE, --task NAME.\n",
   );
 });
@@ -122,11 +122,11 @@ test("missing arguments and prompts", async () => {
 test("bad lines of a file of pairs, and an answer of several tokens", async () => {
   const file = join(folder, "pairs.jsonl");
   await writeFile(file, '{"clean": "John"}\nnonsense\n');
-  expect((await refusal("patch", "toy", "--pairs", file)).replaceAll(file, "pairs.jsonl")).toBe(
+  expect((await refusal("patch", "pocket", "--pairs", file)).replaceAll(file, "pairs.jsonl")).toBe(
     "pairs.jsonl:1, corrupt: found nothing; wanted a non-empty string.\npairs.jsonl:2: found what is not JSON: nonsense; wanted one JSON object a line.\n",
   );
   const twoNames = EXAMPLE.map((text) => (text === " Mary" ? " Mary John" : text));
-  expect(await refusal("patch", "toy", ...twoNames)).toBe(
+  expect(await refusal("patch", "pocket", ...twoNames)).toBe(
     'pair, answer: found " Mary John", 2 tokens: [" Mary" " John"]; wanted one token for the metric logit_diff. Choose a text of one token, or use the metric logprob, prob or loss.\n',
   );
 });
@@ -134,7 +134,10 @@ test("bad lines of a file of pairs, and an answer of several tokens", async () =
 test("an experiment with every kind of fault", async () => {
   const file = join(folder, "e.json");
   const options = { by: 3, sites: "z", pairs: "pairs.jsonl" };
-  await writeFile(file, JSON.stringify({ format: "x", command: "patch", model: "toy", options, extra: 1 }));
+  await writeFile(
+    file,
+    JSON.stringify({ format: "x", command: "patch", model: "pocket", options, extra: 1 }),
+  );
   expect((await refusal("experiment", file)).replaceAll(folder, "…").split("\n")).toEqual([
     "…/e.json, extra: found an unknown key; wanted only format, command, model, options.",
     '…/e.json, format: found "x"; wanted "crosspatch.experiment/1".',
@@ -154,13 +157,13 @@ test("edits that do not fit the model", async () => {
     { site: "mlp_out", layer: 0, value: { kind: "given", shape: [1, 3], data: [1, 2] } },
   ];
   await writeFile(file, JSON.stringify({ edits, runs: ["When Mary"] }));
-  const message = await refusal("run", "toy", "--prompt", "When John went to", "--edit", file);
+  const message = await refusal("run", "pocket", "--prompt", "When John went to", "--edit", file);
   expect(message.replaceAll(file, "edits.json").split("\n")).toEqual([
-    "edits.json, edits 0: found layer 9; wanted 0 to 3.",
+    "edits.json, edits 0: found layer 9; wanted 0 to 7.",
     "edits.json, edits 0, where.head: found 4; wanted 0 to 3.",
     "edits.json, edits 0: found where.neuron; wanted axes of z: pos, head, d_head.",
-    "edits.json, edits 1, value.run: found a run of 2 tokens; wanted the same number as the prompt, 4, or positions that both have.",
-    "edits.json, edits 2, value.shape: found [1, 3]; wanted [4, 64], or 1 along an axis that one value serves.",
+    "edits.json, edits 1, value.run: found a run of 3 tokens; wanted the same number as the prompt, 5, or positions that both have.",
+    "edits.json, edits 2, value.shape: found [1, 3]; wanted [5, 128], or 1 along an axis that one value serves.",
     "edits.json, edits 2, value.data: found 2 numbers; wanted 3.",
     "",
   ]);
@@ -169,28 +172,39 @@ test("edits that do not fit the model", async () => {
 test("attribution: faults of prompts, sites, dims and metric at once", async () => {
   const prompts = ["--clean", "When Mary went", "--corrupt", "When Mary and John went", "--answer", " a"];
   const message = await refusal(
-    ...["attribute", "toy", ...prompts, "--by", "layer,head", "--layer", "77", "--site", "q,z"],
+    ...["attribute", "pocket", ...prompts, "--by", "layer,head", "--layer", "77", "--site", "q,z"],
     ...["--metric", "kl", "--direction", "noise", "--json", join(folder, "r.json")],
   );
   expect(message.split("\n")).toEqual([
-    "pair: found 3 tokens in clean, 5 in corrupt; wanted the same number, token below token. Reword one of them:",
-    "    clean   |When| Mary|    |     | went|",
-    "    corrupt |When| Mary| and| John| went|",
+    "pair: found 4 tokens in clean, 6 in corrupt; wanted the same number, token below token. Reword one of them:",
+    "    clean   |<|begin|>|When| Mary|    |     | went|",
+    "    corrupt |<|begin|>|When| Mary| and| John| went|",
     expect.stringMatching(/^--metric: found kl with --direction noise; wanted a metric whose gradient/),
-    "--layer: found 77; wanted 0 to 3.",
+    "--layer: found 77; wanted 0 to 7.",
     "",
   ]);
-  expect(await refusal("attribute", "toy", ...EXAMPLE, "--by", "pos")).toBe(
+  expect(await refusal("attribute", "pocket", ...EXAMPLE, "--by", "pos")).toBe(
     "--by: found no layer for q, k, v, z; wanted layer among the dims. Add layer.\n",
   );
-  expect(await refusal("attribute", "toy", ...EXAMPLE, "--by", "layer,pos", "--pos", "14")).toBe(
-    "--pos: found 14; wanted 0 to 13.\n",
+  expect(await refusal("attribute", "pocket", ...EXAMPLE, "--by", "layer,pos", "--pos", "15")).toBe(
+    "--pos: found 15; wanted 0 to 14.\n",
   );
 });
 
 test("attribution: every fault of its own options at once", async () => {
   const message = await refusal(
-    ...["attribute", "toy", ...EXAMPLE, "--method", "atp", "--no-qk-fix", "--steps", "0", "--rule", "paper"],
+    ...[
+      "attribute",
+      "pocket",
+      ...EXAMPLE,
+      "--method",
+      "atp",
+      "--no-qk-fix",
+      "--steps",
+      "0",
+      "--rule",
+      "paper",
+    ],
     ...[
       "--confidence",
       "1",

@@ -8,7 +8,7 @@ import { typedOptions } from "./options.ts";
 
 /** Help of the argument that every command has. */
 export const MODEL =
-  "a .gguf file, a directory with config.json and safetensors, hf:owner/name[@revision], or toy (comes along)";
+  "a .gguf file, a directory with config.json and safetensors, hf:owner/name[@revision], or one that comes along: pocket, pocket-v1, pocket-aligned";
 
 export interface Request {
   readonly experiment: Experiment;

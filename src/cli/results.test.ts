@@ -13,7 +13,7 @@ let folder = "";
 let model: Awaited<ReturnType<typeof load>>;
 beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), "crosspatch-"));
-  model = await load("toy");
+  model = await load("pocket");
 });
 afterAll(async () => {
   await model.close();
@@ -29,7 +29,7 @@ function stable(dataset: Dataset) {
 const parsed = (text: string): Dataset => fromJson(JSON.parse(text));
 
 async function patched(...argv: readonly string[]): Promise<Dataset> {
-  const { status, stdout, stderr } = await crosspatch("patch", "toy", ...argv, "--json", "-");
+  const { status, stdout, stderr } = await crosspatch("patch", "pocket", ...argv, "--json", "-");
   expect(status, stderr).toBe(0);
   return parsed(stdout);
 }
@@ -40,11 +40,11 @@ test("patch writes what the library computes, and nothing else to standard outpu
   const own = await activationPatching(model, pair, {
     sites,
     by: ["layer", "pos"],
-    choose: { layer: [1, 3] },
+    choose: { layer: [1, 6] },
   });
-  const found = await patched(...EXAMPLE, "--site", "z,resid_pre", "--layer", "1,3");
+  const found = await patched(...EXAMPLE, "--site", "z,resid_pre", "--layer", "1,6");
   const { attrs, ...numbers } = stable(own);
-  const options = { ...(attrs.options as object), bos: false };
+  const options = { ...(attrs.options as object), bos: true };
   expect(stable(found)).toEqual({ ...numbers, attrs: { ...attrs, options } });
   expect(found.attrs.load_seconds).toBeGreaterThan(0);
 });
@@ -115,16 +115,16 @@ test("a run directory replays to equal numbers, also when it is moved with its f
     join(before, "pairs.jsonl"),
     `${JSON.stringify({ clean, corrupt, answer: [" Mary"], foil: " John" })}\n`,
   );
-  await cp("models/toy", join(before, "model"), { recursive: true });
+  await cp("models/pocket-v1", join(before, "model"), { recursive: true });
   const run = join(before, "run");
-  const argv = ["--pairs", join(before, "pairs.jsonl"), "--site", "mlp_out", "--pos", "9-13", "--out", run];
+  const argv = ["--pairs", join(before, "pairs.jsonl"), "--site", "mlp_out", "--pos", "10-14", "--out", run];
   expect((await crosspatch("patch", join(before, "model"), ...argv)).stderr).toMatch(/\nwrote .*run\n$/);
   expect((await readdir(run)).sort()).toEqual(["experiment.json", "figures", "report.html", "result.json"]);
   expect(JSON.parse(await readFile(join(run, "experiment.json"), "utf8"))).toEqual({
     format: "crosspatch.experiment/1",
     command: "patch",
     model: "../model",
-    options: { pairs: "../pairs.jsonl", site: ["mlp_out"], pos: [9, 10, 11, 12, 13] },
+    options: { pairs: "../pairs.jsonl", site: ["mlp_out"], pos: [10, 11, 12, 13, 14] },
   });
 
   const after = join(folder, "after");
@@ -144,7 +144,7 @@ test("a run directory replays to equal numbers, also when it is moved with its f
 
 test("run writes what the library computes; probabilities of the whole vocabulary sum to 1", async () => {
   const prompt = "The capital of France is the city of";
-  const { stdout } = await crosspatch("run", "toy", "--prompt", prompt, "--top", "100000", "--json", "-");
+  const { stdout } = await crosspatch("run", "pocket", "--prompt", prompt, "--top", "100000", "--json", "-");
   const found = parsed(stdout);
   expect(toJson(found).data_vars).toEqual(
     toJson(await nextTokens(model, prompt, { top: 100_000 })).data_vars,
@@ -156,7 +156,16 @@ test("run writes what the library computes; probabilities of the whole vocabular
 
 test("generated text goes on from the prompt, and ends with the model's own end", async () => {
   const { stdout } = await crosspatch(
-    ...["run", "toy", "--prompt", "The capital of France is the city of", "--generate", "5", "--json", "-"],
+    ...[
+      "run",
+      "pocket",
+      "--prompt",
+      "The capital of France is the city of",
+      "--generate",
+      "5",
+      "--json",
+      "-",
+    ],
   );
   expect(parsed(stdout).attrs).toMatchObject({
     text: " Paris.",
@@ -166,27 +175,27 @@ test("generated text goes on from the prompt, and ends with the model's own end"
 
 test("an edit that takes the whole residual stream of another prompt gives that prompt's tokens", async () => {
   const file = join(folder, "edits.json");
-  const edit = { site: "resid_pre", layer: 2, value: { kind: "run", run: 0 } };
+  const edit = { site: "resid_pre", layer: 4, value: { kind: "run", run: 0 } };
   await writeFile(file, JSON.stringify({ edits: [edit], runs: [corrupt] }));
-  const edited = await crosspatch("run", "toy", "--prompt", clean, "--edit", file, "--json", "-");
-  const other = await crosspatch("run", "toy", "--prompt", corrupt, "--json", "-");
+  const edited = await crosspatch("run", "pocket", "--prompt", clean, "--edit", file, "--json", "-");
+  const other = await crosspatch("run", "pocket", "--prompt", corrupt, "--json", "-");
   expect(toJson(parsed(edited.stdout)).data_vars).toEqual(toJson(parsed(other.stdout)).data_vars);
   expect(parsed(other.stdout).coords.token?.data[0]).toBe(" John");
 });
 
 test("info counts the sites of the model and the cells of a sweep", async () => {
-  const info = JSON.parse((await crosspatch("info", "toy", "--json", "-", "--tokens", "5")).stdout);
+  const info = JSON.parse((await crosspatch("info", "pocket", "--json", "-", "--tokens", "5")).stdout);
   expect(info).toMatchObject({
     architecture: "LlamaForCausalLM",
-    layers: 4,
+    layers: 8,
     sites: { pattern: { axes: ["head", "dst", "src"], shape: [4, 5, 5] } },
-    sweep: { cells: 20 },
+    sweep: { cells: 40 },
   });
   expect(info.float32_bytes).toBe(4 * info.parameters);
 });
 
 test("without an output option the terminal gets plain text, no wider than it is", async () => {
-  const { stdout, stderr } = await crosspatch("patch", "toy", ...EXAMPLE, "--verify", "2");
+  const { stdout, stderr } = await crosspatch("patch", "pocket", ...EXAMPLE, "--verify", "2");
   expect(stdout).not.toContain("\u001b");
   expect(Math.max(...stdout.split("\n").map((line) => line.length))).toBeLessThanOrEqual(80);
   expect(stdout).toMatch(
@@ -199,7 +208,7 @@ test("a warning of the prompts is in the result and on standard error", async ()
   const argv = EXAMPLE.map((text) => (text === " Mary" ? "Mary" : text));
   const { status, stderr } = await crosspatch(
     "patch",
-    "toy",
+    "pocket",
     ...argv,
     "--metric",
     "logprob",

@@ -14,9 +14,9 @@ import { afterAll, beforeAll, expect, test } from "vitest";
 import { random } from "../core/random.ts";
 
 const executable = fileURLToPath(new URL("../../dist/cli/bin.js", import.meta.url));
-/** 2,560 edited runs of 14 tokens in a few waves, as the state of 1,100 of them is all that the budget leaves room for. */
-const WORK = ["patch", "toy", "--task", "ioi", "--n", "4", "--site", "mlp_post", "--by", "layer,neuron"];
-const OPTIONS = ["--memory", "300MB", "--verify", "0", "--threads", "1"];
+/** 1,408 edited runs of 17 tokens in a few waves, as the state of 550 of them is all that the budget leaves room for. */
+const WORK = ["patch", "pocket", "--task", "ioi", "--n", "2", "--site", "mlp_post", "--by", "layer,neuron"];
+const OPTIONS = ["--layer", "6-7", "--memory", "300MB", "--verify", "0", "--threads", "1"];
 
 /** Lets a process write an eighth of what is left at a time. */
 const slowWrites = `

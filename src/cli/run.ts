@@ -6,7 +6,7 @@ import { MODEL, type Request, requestOf } from "./request.ts";
 
 const EXAMPLES = `
 Examples:
-  crosspatch run toy --prompt "The capital of France is the city of"
+  crosspatch run pocket --prompt "The capital of France is the city of"
   crosspatch run model.gguf --prompt "Once upon a time" --generate 40 --temperature 0.8 --seed 1
   crosspatch run model.gguf --prompt "…" --edit edits.json
 

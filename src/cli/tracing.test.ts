@@ -1,4 +1,4 @@
-/** @file The commands trace, direct and redundancy on the toy model: refusals by their text, results against each other. */
+/** @file The commands trace, direct and redundancy on pocket: refusals by their text, results against each other. */
 import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -22,12 +22,12 @@ async function json(...argv: readonly string[]) {
 
 test("noise that was written and is read again gives the same trace", async () => {
   const file = join(folder, "noise.safetensors");
-  const common = ["trace", "toy", ...FACT, "--samples", "4", "--metric", "prob", "--window", "2"];
+  const common = ["trace", "pocket", ...FACT, "--samples", "4", "--metric", "prob", "--window", "2"];
   const drawn = await json(...common, "--antithetic", "--write-noise", file);
   const given = await json(
-    ...["trace", "toy", ...FACT, "--metric", "prob", "--window", "2", "--noise", file],
+    ...["trace", "pocket", ...FACT, "--metric", "prob", "--window", "2", "--noise", file],
   );
-  expect(given.dims).toEqual({ layer: 4, pos: 14 });
+  expect(given.dims).toEqual({ layer: 8, pos: 15 });
   for (const site of ["resid_post", "mlp_out", "attn_out"]) {
     expect(given.data_vars[site].dims).toEqual(["layer", "pos"]);
     const [a, b] = [drawn, given].map((found) => found.data_vars[site].data.flat());
@@ -38,7 +38,7 @@ test("noise that was written and is read again gives the same trace", async () =
   expect(Math.abs(given.attrs.baseline_corrupt - drawn.attrs.baseline_corrupt)).toBeLessThan(1e-6);
   expect(given.attrs.baseline_corrupt).toBeLessThan(given.attrs.baseline_clean);
   // The last state at the end is all that is read.
-  expect(given.data_vars.resid_post.data[3][13]).toBeCloseTo(given.attrs.baseline_clean, 6);
+  expect(given.data_vars.resid_post.data[7][14]).toBeCloseTo(given.attrs.baseline_clean, 6);
 });
 
 test("a file of facts gives roles; direct sums to its total; the lens ends in what the model says", async () => {
@@ -47,10 +47,10 @@ test("a file of facts gives roles; direct sums to its total; the lens ends in wh
     facts,
     `${JSON.stringify({ prompt: PROMPT, subject: "Mary" })}\n${JSON.stringify({ prompt: `${PROMPT} Mary`, subject: "Mary and John" })}\n`,
   );
-  const traced = await json("trace", "toy", "--facts", facts, "--samples", "2", "--site", "resid_post");
+  const traced = await json("trace", "pocket", "--facts", facts, "--samples", "2", "--site", "resid_post");
   expect(traced.data_vars.resid_post.dims).toEqual(["layer", "role"]);
-  expect(traced.attrs.subjects).toEqual([[1], [1, 2, 3]]);
-  const split = await json("direct", "toy", "--prompt", PROMPT, "--answer", " Mary", "--foil", " John");
+  expect(traced.attrs.subjects).toEqual([[2], [2, 3, 4]]);
+  const split = await json("direct", "pocket", "--prompt", PROMPT, "--answer", " Mary", "--foil", " John");
   const { head, mlp, embed, bias } = split.data_vars;
   const sum = [head, mlp, embed, bias]
     .flatMap(({ data }) => [data].flat(3))
@@ -58,7 +58,7 @@ test("a file of facts gives roles; direct sums to its total; the lens ends in wh
   expect(sum).toBeCloseTo(split.attrs.total, 4);
   const lens = await json(
     "direct",
-    "toy",
+    "pocket",
     "--prompt",
     PROMPT,
     "--answer",
@@ -67,8 +67,8 @@ test("a file of facts gives roles; direct sums to its total; the lens ends in wh
     " John",
     "--lens",
   );
-  expect(lens.data_vars.resid_post.data[3][13]).toBeCloseTo(split.attrs.total, 4);
-  expect(lens.data_vars.resid_post_top.data[3][13]).toBe(" Mary");
+  expect(lens.data_vars.resid_post.data[7][14]).toBeCloseTo(split.attrs.total, 4);
+  expect(lens.data_vars.resid_post_top.data[7][14]).toBe(" Mary");
 });
 
 test("redundancy reads a text in stretches and replays from its directory", async () => {
@@ -76,7 +76,7 @@ test("redundancy reads a text in stretches and replays from its directory", asyn
   await writeFile(text, `${PROMPT} Mary. `.repeat(4));
   const found = await json(
     "redundancy",
-    "toy",
+    "pocket",
     "--text",
     text,
     "--n",
@@ -92,7 +92,7 @@ test("redundancy reads a text in stretches and replays from its directory", asyn
   const out = join(folder, "run");
   const { status, stderr } = await crosspatch(
     "redundancy",
-    "toy",
+    "pocket",
     "--text",
     text,
     "--n",
@@ -114,29 +114,29 @@ test("what is asked amiss is refused, all at once, with nothing computed", async
   const noise = join(folder, "none.safetensors");
   await writeFile(noise, "nothing of the kind");
   const asked: readonly (readonly [readonly string[], readonly RegExp[]])[] = [
-    [["trace", "toy"], [/--prompt: found no prompts; wanted prompts from one place/]],
+    [["trace", "pocket"], [/--prompt: found no prompts; wanted prompts from one place/]],
     [
-      ["trace", "toy", "--prompt", "a b"],
+      ["trace", "pocket", "--prompt", "a b"],
       [/--subject: found none; wanted the part of the prompt that is noised/],
     ],
     [
-      ["trace", "toy", "--prompt", PROMPT, "--subject", "Paris"],
+      ["trace", "pocket", "--prompt", PROMPT, "--subject", "Paris"],
       [/prompt, subject: found "Paris"; wanted a part of "When/],
     ],
     [
-      ["trace", "toy", ...FACT, "--noise", noise, "--sigma", "2"],
+      ["trace", "pocket", ...FACT, "--noise", noise, "--sigma", "2"],
       [/--sigma: found --noise beside it; wanted one of the two/],
     ],
-    [["trace", "toy", ...FACT, "--noise", noise], [/none.safetensors/]],
+    [["trace", "pocket", ...FACT, "--noise", noise], [/none.safetensors/]],
     [
-      ["trace", "toy", ...FACT, "--site", "mlp_out", "--sever", "mlp"],
+      ["trace", "pocket", ...FACT, "--site", "mlp_out", "--sever", "mlp"],
       [/--site: found "mlp_out"; wanted a state for --sever mlp/],
     ],
     [
-      ["direct", "toy", "--prompt", "a", "--facts", noise, "--lens", "--on", "corrupt"],
+      ["direct", "pocket", "--prompt", "a", "--facts", noise, "--lens", "--on", "corrupt"],
       [/--facts: found --prompt, --facts/, /--on: found --lens/],
     ],
-    [["redundancy", "toy"], [/--text: found none; wanted a file of running text/]],
+    [["redundancy", "pocket"], [/--text: found none; wanted a file of running text/]],
   ];
   for (const [argv, wanted] of asked) {
     const { status, stdout, stderr } = await crosspatch(...argv, "--quiet");

@@ -29,7 +29,7 @@ import { workerThreads } from "./weights/threads.node.ts";
 import type { Threads } from "./weights/threads.ts";
 
 /** Models in the package's `models/` folder, which need no download. */
-export const EMBEDDED = ["toy"] as const;
+export const EMBEDDED = ["pocket", "pocket-v1", "pocket-aligned"] as const;
 
 export interface LoadOptions {
   /** Where programs run; `cpu` if absent. Ignored where `backend` is given. */
@@ -184,7 +184,7 @@ async function open(name: string, options: OpenOptions): Promise<Opened> {
   throw inputError(
     "model",
     found === undefined ? `${JSON.stringify(name)}, which does not exist` : JSON.stringify(name),
-    `a .gguf file, a directory with config.json and safetensors, hf:owner/name, or ${EMBEDDED.join(", ")}`,
+    `a .gguf file, a directory with config.json and safetensors, hf:owner/name, or one of ${EMBEDDED.join(", ")}`,
   );
 }
 

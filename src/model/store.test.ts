@@ -1,3 +1,4 @@
+import { createHash } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { afterAll, describe, expect, test } from "vitest";
 import { families } from "../../test/goldens/load.ts";
@@ -5,15 +6,15 @@ import { bothBackends } from "../../test/helpers/backends.ts";
 import { modelOf } from "../../test/helpers/golden-model.ts";
 import { forward } from "../run/forward.ts";
 import { define } from "./families/registry.ts";
-import type { Part, WeightStore } from "./store.ts";
+import type { Part, WeightStore, Weights } from "./store.ts";
 import { partBytes, weightStore } from "./store.ts";
 import { openSafetensorsDirectory } from "./weights/safetensors.node.ts";
 import type { WeightSource } from "./weights/source.ts";
 import type { Spare } from "./weights/threads.ts";
 
-const TOY = new URL("../../models/toy/", import.meta.url).pathname;
-const definition = define(JSON.parse(readFileSync(`${TOY}config.json`, "utf8")));
-const source = await openSafetensorsDirectory(TOY);
+const POCKET = new URL("../../models/pocket/", import.meta.url).pathname;
+const definition = define(JSON.parse(readFileSync(`${POCKET}config.json`, "utf8")));
+const source = await openSafetensorsDirectory(POCKET);
 const layers = definition.blocks.length;
 const layerBytes = partBytes(definition, 0);
 afterAll(() => source.close());
@@ -57,6 +58,14 @@ const readsOf = (reads: ReadonlyMap<string, number>, part: Part): Set<number> =>
       .map(([, n]) => n),
   );
 
+/** Names, shapes and a hash of the bytes: what a comparison of many numbers would take seconds for. */
+function bits(weights: Weights): unknown {
+  return Object.entries(weights).map(([name, { shape, data }]) => {
+    const bytes = new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
+    return [name, shape, createHash("sha256").update(bytes).digest("hex")];
+  });
+}
+
 describe("a store that keeps everything", () => {
   test("reads every weight once, however many waves there are", async () => {
     const { source: counted, reads } = watched();
@@ -66,19 +75,24 @@ describe("a store that keeps everything", () => {
   });
 });
 
-describe.each([2, 3])("a store that keeps %d layers", (kept) => {
-  test("reads every weight at most once a wave; all but two of the layers kept are never read again", async () => {
+describe.each([2, 3, 6])("a store that keeps %d layers", (kept) => {
+  test("reads every weight at most once a wave; from the second on it has all but two of the layers it keeps already", async () => {
     const { source: counted, reads } = watched();
     const store = weightStore(definition, counted, { keepBytes: kept * layerBytes });
     const rounds = 4;
+    let before = 0;
     for (let round = 1; round <= rounds; round++) {
       await wave(store);
       for (let layer = 0; layer < layers; layer++) {
         for (const count of readsOf(reads, layer)) expect(count).toBeLessThanOrEqual(round);
       }
+      const read = [...Array(layers).keys()].reduce(
+        (sum, layer) => sum + Math.max(...readsOf(reads, layer)),
+        0,
+      );
+      expect(read - before).toBeLessThanOrEqual(round === 1 ? layers : layers - (kept - 2));
+      before = read;
     }
-    const once = [...Array(layers).keys()].filter((layer) => readsOf(reads, layer).has(1));
-    expect(once.length).toBeGreaterThanOrEqual(Math.min(layers, kept - 1) - 1);
   });
 
   test("gives the same weights, bit for bit", async () => {
@@ -88,7 +102,7 @@ describe.each([2, 3])("a store that keeps %d layers", (kept) => {
       for (let layer = 0; layer < layers; layer++) {
         const found = await store.get(layer);
         if (layer + 1 < layers) store.prefetch(layer + 1);
-        expect(found).toEqual(await all.get(layer));
+        expect(bits(found)).toEqual(bits(await all.get(layer)));
         store.release(layer);
       }
     }
@@ -114,7 +128,7 @@ test("a part that could not be read is read again when it is asked for again", a
       failures-- > 0 ? Promise.reject(new Error("the disk is gone")) : source.read(names, spare),
   });
   await expect(store.get(0)).rejects.toThrow("the disk is gone");
-  expect(await store.get(0)).toEqual(await weightStore(definition, source).get(0));
+  expect(bits(await store.get(0))).toEqual(bits(await weightStore(definition, source).get(0)));
 });
 
 test("rows are those of the whole matrix, whether it is there or not", async () => {

@@ -23,6 +23,21 @@ describe("the world", () => {
     }
   });
 
+  test("no held-out sentence breaks off where a trained one goes on: it would have two right answers", () => {
+    const afterSubject = (template: string): string => template.split(/\{s\}/i)[1] ?? "";
+    const asksFor = (relation: string): string => (relation.split(".")[1] ?? "").replace("capital", "city");
+    const relations = Object.entries(world.templates);
+    for (const [relation, { development, test }] of relations)
+      for (const template of [...development, ...test]) {
+        const end = afterSubject(template);
+        if (end.trim().split(" ").length < 2) continue; // " is" says nothing; what stands before the subject does
+        const longer = relations
+          .filter(([other]) => asksFor(other) === asksFor(relation))
+          .flatMap(([, { train }]) => train.filter((other) => afterSubject(other).startsWith(`${end} `)));
+        expect([relation, template, ...longer]).toEqual([relation, template]);
+      }
+  });
+
   test("neither name of a fictional person tells the city", () => {
     const people = Object.entries(world.subjects).filter(([, { kind }]) => kind === "fictional");
     expect(people.length).toBe(60);

@@ -52,7 +52,7 @@ describe("more faults than a call takes arguments", () => {
         refuse(
           readExperiment(
             JSON.parse(
-              `{"format":"${EXPERIMENT_FORMAT}","command":"info","model":"toy","options":{${keys}}}`,
+              `{"format":"${EXPERIMENT_FORMAT}","command":"info","model":"pocket","options":{${keys}}}`,
             ),
             "e.json",
           ).faults,
@@ -168,7 +168,7 @@ describe("text longer than its bound is refused before it is read", () => {
   });
 
   test("pairs", async () => {
-    const { status, errors } = await typed("patch", "toy", "--pairs", await sparse("p.jsonl", 2 ** 40));
+    const { status, errors } = await typed("patch", "pocket", "--pairs", await sparse("p.jsonl", 2 ** 40));
     expect([status, errors]).toEqual([2, expect.stringMatching(/p\.jsonl.*at most/)]);
     const line = `{"clean":"${"x".repeat(MAX_LINE_CHARACTERS)}"}`;
     expect((await refusal(() => readPairs(line, "p"))).message).toMatch(/at most 4000000 a line/);

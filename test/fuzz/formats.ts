@@ -277,7 +277,7 @@ const experiments: readonly Json[] = [
       "per-pair": true,
     },
   },
-].map((experiment) => ({ format: EXPERIMENT_FORMAT, model: "toy", ...experiment }));
+].map((experiment) => ({ format: EXPERIMENT_FORMAT, model: "pocket", ...experiment }));
 
 const edits: Json = {
   runs: ["When John"],

@@ -124,7 +124,7 @@ test("a process ends by itself, whether it closes the model or not", async () =>
   const library = new URL("../../../dist/index.js", import.meta.url).href;
   for (const close of ["await model.close()", ""]) {
     const script = `import { load, nextTokens } from ${JSON.stringify(library)};
-      const model = await load("toy", { ahead: "all" });
+      const model = await load("pocket", { ahead: "all" });
       await nextTokens(model, "The capital of France is the city of");
       ${close}`;
     const child = spawn(process.execPath, ["--input-type=module", "-e", script], {
