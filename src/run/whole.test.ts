@@ -20,8 +20,7 @@ const COMPANIONS = [row(5), row(7)];
 const BRANCHES: readonly (readonly [Row, number])[] = [
   [row(5, [3, 4]), 0],
   [row(7, [1, 4, 6]), 1],
-  [row(7, [4, 5, 6]), 1],
-  [row(7, [4, 5, 6]), 1],
+  ...Array.from({ length: 5 }, () => [row(7, [4, 5, 6]), 1] as const),
   [row(7), 1],
 ];
 const LATE = 3;

@@ -17,12 +17,35 @@ import { rotaryInputs } from "./block.ts";
 import { startSites } from "./branch.ts";
 import type { SiteName } from "./site.ts";
 
-/** Each number of groups is a program of its own, which takes time to compile and memory to run. */
-const MAX_GROUPS = 8;
+/** For how many groups there are programs: each takes time to compile, and keeps memory of its own. */
+const GROUP_COUNTS = [2, 8];
 
 /** Whether the rows can go through a block in one program. */
-export function fitsWhole({ groups }: Batch): boolean {
-  return groups.length > 0 && groups.length <= MAX_GROUPS;
+export function fitsWhole(batch: Batch): boolean {
+  return countFor(batch) !== undefined;
+}
+
+/** The smallest number of groups that the rows can be divided into without putting different ones together. */
+function countFor({ groups, rows }: Batch): number | undefined {
+  return GROUP_COUNTS.find((count) => groups.length <= count && count <= rows.length);
+}
+
+/** The batch's groups, the largest halved until there are as many as a program takes. */
+function groupsFor(batch: Batch): Group[] {
+  const groups = [...batch.groups];
+  for (let count = countFor(batch) ?? 0; groups.length < count; ) {
+    const largest = groups.reduce((most, { rows }, at) => (rows > (groups[most]?.rows ?? 0) ? at : most), 0);
+    const { firstRow, rows, firstToken, ...shape } = groups[largest] as Group;
+    const half = rows >> 1;
+    const second = { firstRow: firstRow + half, firstToken: firstToken + half * shape.positions.length };
+    groups.splice(
+      largest,
+      1,
+      { ...shape, firstRow, firstToken, rows: half },
+      { ...shape, ...second, rows: rows - half },
+    );
+  }
+  return groups;
 }
 
 export interface WholeRun {
@@ -35,12 +58,13 @@ export interface WholeRun {
   readonly late?: ReadonlyMap<SiteName, FloatArray>;
 }
 
-/** Takes rows through a block; returns their resid_post. */
+/** Takes rows through a block, if they fit; returns their resid_post. */
 export async function runWhole(layer: Layer, run: WholeRun): Promise<FloatArray> {
   const { model, contexts } = layer;
   const { batch, past, late = new Map<SiteName, FloatArray>() } = run;
+  const groups = groupsFor(batch);
   const form: Form = {
-    groups: batch.groups.length,
+    groups: groups.length,
     hasPast: past.values !== undefined,
     late: [...late.keys()],
   };
@@ -61,7 +85,7 @@ export async function runWhole(layer: Layer, run: WholeRun): Promise<FloatArray>
   for (const [site, data] of Object.entries(past.values ?? {})) {
     inputs[`past ${site}`] = rowsOf(`past ${site}`, data);
   }
-  for (const [index, group] of batch.groups.entries()) {
+  for (const [index, group] of groups.entries()) {
     const { rows, positions, length } = group;
     inputs[`queries ${index}`] = { data: queryTokens(group), shape: [rows, positions.length] };
     inputs[`keys ${index}`] = { data: keyTokens(batch, group, past), shape: [rows, length] };
