@@ -1,6 +1,7 @@
 /** @file What estimates hide and what finding the truth costs, on networks where both are known. */
 
 import { expect, test } from "vitest";
+import { chainNet } from "../../test/helpers/chain-net.ts";
 import { linearNet } from "../../test/helpers/linear-net.ts";
 import { referenceBackend } from "../backend/reference/reference.ts";
 import type { Pair } from "../model/pair.ts";
@@ -45,6 +46,71 @@ test("queries of a saturated head are flagged, and the corrected estimate is the
       0.1 * Math.abs(numbers(found, "qk_fixed")[i]),
     );
   }
+});
+
+/** Nodes that carry a flag, with it. */
+const flags = (result: Dataset): string[] =>
+  labels(result, "node").flatMap((node, i) => {
+    const flag = labels(result, "pathology")[i];
+    return flag === "none" ? [] : [`${node}: ${flag}`];
+  });
+const valueAt = (result: Dataset, name: string, node: string): number =>
+  numbers(result, name)[labels(result, "node").indexOf(node)];
+
+test("of a chain in which one block erases what another wrote, that other alone is flagged as cancelled", async () => {
+  const kept = 2 ** -10;
+  // The stream is 1 for the clean token, 3 for the corrupt one. Block 0 writes it once more, block 3 takes away all but
+  // a thousandth, block 4 trebles what is left.
+  const chain = (erased: number) => chainNet([1, 0, 0, -erased, 2], { embedding: [0, 1, 3], head: true });
+  const options = { sites: ["mlp_out"], by: ["layer"] };
+  const found = await attributionPathologies(chain(1 - kept), [pairOf([1], [2], [0, 4])], options);
+  expect(flags(found)).toEqual(["mlp_out layer 0: cancellation"]);
+  expect(found.attrs.flagged).toEqual({ saturation: 0, "zero gradient": 0, cancellation: 1 });
+  const of = (name: string) => valueAt(found, name, "mlp_out layer 0");
+  const change = 1 - 3; // clean less corrupt of what block 0 writes
+  expect(of("estimate")).toBeCloseTo(3 * kept * change, 12);
+  expect(of("estimate_exact")).toBeCloseTo(3 * kept * change, 12);
+  // Dropped: block 3, whose erasing is then gone; 1 and 2, which change nothing; 4, which trebles no more; over 5 − 1.
+  expect(of("grad_drop")).toBeCloseTo(((3 + 2 * 3 * kept + kept) / 4) * Math.abs(change), 12);
+  // Half of it left is no cancellation.
+  expect(flags(await attributionPathologies(chain(0.5), [pairOf([1], [2], [0, 4])], options))).toEqual([]);
+});
+
+test("of a chain with one gate that the base run leaves shut, that gate alone is flagged as without gradient", async () => {
+  // Stream of the base run: −1, −2, −2 (shut), −3. Of the source run: 2, 4, 12, 18.
+  const model = chainNet([1, 2, 0.5], { relu: [1], embedding: [0, 2, -1, -3], head: true });
+  const options = { sites: ["mlp_pre"], by: ["layer"] };
+  const gated = pairOf([1], [2], [0, 4]);
+  const found = await attributionPathologies(model, [gated], options);
+  expect(flags(found)).toEqual(["mlp_pre layer 1: zero gradient"]);
+  expect(found.attrs.flagged).toEqual({ saturation: 0, "zero gradient": 1, cancellation: 0 });
+  const of = (name: string) => [0, 1, 2].map((layer) => valueAt(found, name, `mlp_pre layer ${layer}`));
+  // Gradients: 1.5 of 4.5 (the gate of the source run is open), 0 of 1.5, 1 of 1.
+  expect(of("gradient_ratio")).toEqual([1 / 3, 0, 1]);
+  // Values of the source run in place of the base's: 2 for −1, 8 for −4, 6 for −1.
+  expect(of("estimate")).toEqual([4.5, 0, 7]);
+  // Block 0 moves the stream to 1, which opens the gate; the gate alone lets 8 through, times 1.5.
+  expect(of("estimate_exact")).toEqual([7.5, 12, 7]);
+  // Seen from the run whose gate is open, and between two runs whose gates are shut, nothing is flagged.
+  for (const [pairs, direction] of [
+    [gated, "noise"],
+    [pairOf([3], [2], [0, 4]), "denoise"],
+  ] as const) {
+    expect(flags(await attributionPathologies(model, [pairs], { ...options, direction }))).toEqual([]);
+  }
+});
+
+test("an estimate that is far off for a reason that no test looks for is named in the attributes", async () => {
+  // Stream of the base run: −1, 1, 2. Of the source run, which shuts the gate of block 0: 5, 5, 10.
+  const model = chainNet([-2, 1], { relu: [0], embedding: [0, 5, -1], head: true });
+  const options = { sites: ["resid_pre"], by: ["layer"] };
+  const found = await attributionPathologies(model, [pairOf([1], [2], [0, 4])], options);
+  expect(flags(found)).toEqual([]);
+  const of = (name: string) => [0, 1].map((layer) => valueAt(found, name, `resid_pre layer ${layer}`));
+  expect(of("estimate")).toEqual([-2 * 6, 2 * 4]); // through the open gate the gradient is 2 · (1 − 2)
+  expect(of("estimate_exact")).toEqual([8, 8]);
+  const cells = ["resid_pre layer 0"];
+  expect(found.attrs.unexplained_curvature).toEqual({ cells, off_by: 0.5, negligible: 0.05 });
 });
 
 test("an estimate that is exact costs its passes and one patch a cell; the oracle's overhead is 1", async () => {

@@ -36,6 +36,11 @@ const FLOOR = 0.01;
 /** Cells computed exactly: more than a figure can tell apart. */
 const MAX_FLAGGED = 200;
 
+/** An estimate that misses by more than this share of the exact effect is far off. */
+const OFF_BY = 0.5;
+/** Exact effects below this share of the largest are left out of account: any error of theirs is small. */
+const NEGLIGIBLE = 0.05;
+
 const ATTENTION: readonly SiteName[] = ["q", "rot_q", "queries", "k", "rot_k", "keys", "k_heads"];
 
 /** What is known of one cell, means over pairs. */
@@ -55,7 +60,8 @@ interface Node extends CellPlace {
  *
  * @returns a dataset over dim `node` with `estimate` (AtP), `exact`, `qk_fixed`, `grad_drop`, `probability` (largest
  * attention probability of the cell's heads, queries with one visible key left out), `gradient_ratio` (norm on the base
- * run over that on the source run), and the coordinate `pathology`.
+ * run over that on the source run), and the coordinate `pathology`. The attribute `flagged` counts the flags;
+ * `unexplained_curvature` names the cells that carry none though their estimate is far off.
  */
 export async function attributionPathologies(
   model: Model,
@@ -133,6 +139,11 @@ export async function attributionPathologies(
       baseline_corrupt: mean(corrupt),
       cells: nodes.length * pairs.length,
       flagged: counts,
+      unexplained_curvature: {
+        cells: unexplained(shown, exact).map((node) => nameOf(setup, node)),
+        off_by: OFF_BY,
+        negligible: NEGLIGIBLE,
+      },
       thresholds: { probability: SATURATED, far_below: FAR_BELOW, flat: FLAT, floor: FLOOR * gap },
       ...(await provenance(model, pairs)),
       seconds: (milliseconds() - started) / 1000,
@@ -189,6 +200,22 @@ function pathologyOf({ cells }: AttributionSetup, node: Node, floor: number): Pa
   if (node.flatness < FLAT) return "zero gradient";
   if (node.dropped > floor && Math.abs(node.plain) < FAR_BELOW * node.dropped) return "cancellation";
   return "none";
+}
+
+/** Cells whose estimate is far off though none of the tests says why: that none is flagged must not read as all are right. */
+function unexplained<N extends Node & { readonly pathology: Pathology }>(
+  shown: readonly N[],
+  exact: readonly number[],
+): N[] {
+  const largest = exact.reduce((most, value) => Math.max(most, Math.abs(value)), 0);
+  return shown.filter(({ pathology, plain }, i) => {
+    const value = exact[i] ?? Number.NaN;
+    return (
+      pathology === "none" &&
+      Math.abs(value) > NEGLIGIBLE * largest &&
+      Math.abs(plain - value) > OFF_BY * Math.abs(value)
+    );
+  });
 }
 
 function nameOf({ cells }: AttributionSetup, { grid, cell }: CellPlace): string {

@@ -102,15 +102,19 @@ test("flagged cells come with their exact effects; names cannot drive the termin
   ]);
 });
 
-test("an estimate that is far off is told, flagged or not", () => {
-  const estimates = (values: number[]) =>
+test("cells whose estimate is far off for no known reason are named, the first five of them", () => {
+  const lines = (cells: string[]) =>
     terminal(
-      { ...flagged, dataVars: { ...flagged.dataVars, estimate: over(["node"], values) } },
-      { columns: 200 },
+      { ...flagged, attrs: { ...flagged.attrs, unexplained_curvature: { cells, off_by: 0.5 } } },
+      { columns: 300 },
     );
-  expect(estimates([0.01, 2])).not.toContain("off by more than half"); // off by 0.5 of 2.5
-  expect(estimates([0.01, -2])).toContain("Not flagged, yet off by more than half the exact effect: 1.");
-  expect(estimates([0.01, 3.8])).toContain("the exact effect: 1."); // by 1.3
+  expect(lines([])).not.toContain("curvature");
+  expect(lines(["z layer 0"])).toContain(
+    "Unexplained curvature, not flagged yet off by more than half the exact effect: z layer 0. The model",
+  );
+  expect(lines(["a", "b", "c", "d", "e", "f", "g"])).toContain(
+    "effect: a, b, c, d, e, and 2 more. The model",
+  );
 });
 
 test.each([recall, flagged])("both fit narrow terminals", (result) => {

@@ -6,6 +6,8 @@ import { type Column, table } from "./table.ts";
 
 /** Rows of a table of cells; those with a flag come first. */
 const MAX_ROWS = 40;
+/** Cells that a sentence names. */
+const MAX_NAMED = 5;
 /** Numbers of top cells whose cost the table of recall shows, beside the largest. */
 const SHOWN_TOPS = [1, 5, 10];
 
@@ -109,23 +111,17 @@ export function flagWords({ attrs }: Dataset): string {
   return `Flagged, their estimates hide an effect: ${counts}. The others have the largest estimates.`;
 }
 
-/** Effects smaller than this share of the largest are left out of account: any error of theirs is small. */
-const NEGLIGIBLE = 0.05;
-
-/** Estimates that are badly off though none of the tests says why: that none is flagged must not read as all are right. */
-function unexplainedWords(dataset: Dataset): string[] {
-  const flags = texts(dataset, "pathology");
-  const [estimates, exact] = [numbers(dataset, "estimate"), numbers(dataset, "estimate_exact")];
-  const largest = exact.reduce((most, value) => Math.max(most, Math.abs(value)), 0);
-  const off = exact.filter(
-    (value, i) =>
-      flags[i] === "none" &&
-      Math.abs(value) > NEGLIGIBLE * largest &&
-      Math.abs((estimates[i] ?? Number.NaN) - value) > Math.abs(value) / 2,
-  );
-  if (off.length === 0) return [];
+/** Cells whose estimate is badly off though none of the tests says why, by name. */
+function unexplainedWords({ attrs }: Dataset): string[] {
+  const { unexplained_curvature: found } = attrs as {
+    readonly unexplained_curvature?: { readonly cells: readonly string[] };
+  };
+  const { cells = [] } = found ?? {};
+  if (cells.length === 0) return [];
+  const named = cells.slice(0, MAX_NAMED).map((cell) => visible(cell).replaceAll("␣", " "));
+  const more = cells.length > named.length ? `, and ${cells.length - named.length} more` : "";
   return [
-    `Not flagged, yet off by more than half the exact effect: ${off.length}. The model bends there in a way that none of the three tests looks for; only the exact effect counts.`,
+    `Unexplained curvature, not flagged yet off by more than half the exact effect: ${named.join(", ")}${more}. The model bends there in a way that none of the three tests looks for; only the exact effect counts.`,
   ];
 }
 

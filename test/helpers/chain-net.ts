@@ -9,19 +9,60 @@ import { tensor } from "../../src/core/tensor.ts";
 import type { Definition } from "../../src/model/architecture.ts";
 import type { Model } from "../../src/model/model.ts";
 import { weightStore } from "../../src/model/store.ts";
+import type { Program } from "../../src/program/program.ts";
 import { builder } from "../../src/program/program.ts";
 import { modelOf } from "./golden-model.ts";
 
 const VOCABULARY = 5;
 
-/** Blocks add `gains[layer]` times the stream to it; logit 0 is the stream, the others are 0. */
-export function chainNet(gains: readonly number[]): Model {
+interface BlockKind {
+  readonly relu: boolean;
+  readonly head: boolean;
+}
+
+function block({ relu, head }: BlockKind): Program {
   const b = builder();
-  const residual = b.state("resid_pre", ["token", 1]);
+  let residual = b.state("resid_pre", ["token", 1]);
+  if (head) residual = b.op("add", [residual, b.op("scale", [silentHead(b, residual)], { by: 0 })]);
   const input = b.site("mlp_in", b.op("identity", [residual]));
-  const out = b.site("mlp_out", b.op("linear", [input, b.weight("gain", [1, 1])], { layout: "out_in" }));
-  b.site("resid_post", b.op("add", [residual, out]));
-  const block = b.build(["resid_post"]);
+  const pre = b.site("mlp_pre", b.op("linear", [input, b.weight("gain", [1, 1])], { layout: "out_in" }));
+  const out = relu ? b.op("activation", [pre], { kind: "relu" }) : b.op("identity", [pre]);
+  b.site("resid_post", b.op("add", [residual, b.site("mlp_out", out)]));
+  return b.build(["resid_post"]);
+}
+
+/** A head whose queries, keys and values are the stream itself. */
+function silentHead(b: ReturnType<typeof builder>, residual: string): string {
+  const project = (name: string): string =>
+    b.site(name, b.op("reshape", [residual], { shape: ["token", 1, 1] }));
+  const [q, k, v] = [project("q"), project("k"), project("v")];
+  b.site("rot_q", q);
+  b.site("rot_k", k);
+  const queries = b.site("queries", b.op("reshape", [q], { shape: ["row", "dst", 1, 1] }));
+  const keys = b.site("keys", b.op("reshape", [k], { shape: ["row", "src", 1, 1] }));
+  const values = b.site("values", b.op("reshape", [v], { shape: ["row", "src", 1, 1] }));
+  const scores = b.site("scores", b.op("query_key", [queries, keys]));
+  const masked = b.op("add", [scores, b.context("mask", [1, 1, "dst", "src"])]);
+  const pattern = b.site("pattern", b.op("softmax", [masked]));
+  const mixed = b.op("pattern_value", [pattern, values]);
+  const z = b.site("z", b.op("reshape", [mixed], { shape: ["token", 1, 1] }));
+  return b.op("reshape", [z], { shape: ["token", 1] });
+}
+
+/**
+ * Blocks add `gains[layer]` times the stream to it, those of `relu` only where that is above 0; logit 0 is the stream,
+ * the others are 0. The stream begins with the token's `embedding`; without one, with a number drawn for it.
+ */
+export function chainNet(
+  gains: readonly number[],
+  options: {
+    readonly relu?: readonly number[];
+    readonly embedding?: readonly number[];
+    /** A head in each block that writes nothing: sweeps know no block without attention. */
+    readonly head?: boolean;
+  } = {},
+): Model {
+  const { relu = [], embedding = [], head = false } = options;
   const e = builder();
   e.site(
     "resid_pre",
@@ -29,9 +70,9 @@ export function chainNet(gains: readonly number[]): Model {
   );
   const u = builder();
   const stream = u.state("resid_post", ["token", 1]);
-  const head = u.weight("head", [VOCABULARY, 1]);
-  u.site("logits", u.op("linear", [stream, head], { layout: "out_in" }));
-  const chosen = u.op("take_rows", [u.context("columns", ["column"], "int"), head]);
+  const table = u.weight("head", [VOCABULARY, 1]);
+  u.site("logits", u.op("linear", [stream, table], { layout: "out_in" }));
+  const chosen = u.op("take_rows", [u.context("columns", ["column"], "int"), table]);
   u.site("columns", u.op("linear", [stream, chosen], { layout: "out_in" }));
   const definition: Definition = {
     architecture: {
@@ -47,7 +88,7 @@ export function chainNet(gains: readonly number[]): Model {
       causal: true,
     },
     embed: e.build(["resid_pre"]),
-    blocks: gains.map(() => block),
+    blocks: gains.map((_, layer) => block({ relu: relu.includes(layer), head })),
     unembed: u.build(["logits"]),
     layerPrefix: (layer) => `${layer}.`,
     basePrefix: "",
@@ -55,7 +96,13 @@ export function chainNet(gains: readonly number[]): Model {
   };
   const { normal } = random(1);
   const values = new Map([
-    ["embedding", tensor(Float32Array.from({ length: VOCABULARY }, normal), [VOCABULARY, 1])],
+    [
+      "embedding",
+      tensor(
+        Float32Array.from({ length: VOCABULARY }, (_, id) => embedding[id] ?? normal()),
+        [VOCABULARY, 1],
+      ),
+    ],
     [
       "head",
       tensor(
