@@ -5,16 +5,17 @@ import { join } from "node:path";
 import { type Command, Option } from "commander";
 import { z } from "zod";
 import type { Fault } from "../core/errors.ts";
-import { refuse } from "../core/errors.ts";
+import { inputError, refuse } from "../core/errors.ts";
 import type { LoadedModel } from "../model/load.node.ts";
 import { load } from "../model/load.node.ts";
 import type { PairSpec } from "../model/pair-spec.ts";
 import { VERSION } from "../version.ts";
+import { ATP, atpRow } from "./bench/atp.ts";
 import { EAP, eapRow } from "./bench/eap.ts";
 import { edgesRow } from "./bench/edges.ts";
 import { type Growth, growth, growthFigure } from "./bench/growth.ts";
 import { compare, finish, plainRival, type Rival, type Row, type RowResult, start } from "./bench/measure.ts";
-import { PEER_NAMES, PEERS, startPeer } from "./bench/peer.ts";
+import { PEER_NAMES, PEERS, type Peer, type PeerFacts, startPeer } from "./bench/peer.ts";
 import { inProcess, type ProbeTask, probe } from "./bench/probe.ts";
 import { environment } from "./bench/python.ts";
 import { agrees, type BenchResult, type MemoryResult, markdown, text } from "./bench/report.ts";
@@ -31,6 +32,7 @@ const IOI: PairSpec = {
   answer: " Mary",
   foil: " John",
 };
+const SMOLLM = "SmolLM2-135M";
 const SEEDED = "GPT-2-small-shaped";
 const BUDGET_BYTES = 300e6;
 const MATMUL_SECONDS = 3;
@@ -53,6 +55,7 @@ const schema = z.strictObject({
   python: z.string().optional(),
   edges: z.boolean(),
   eap: z.boolean(),
+  atp: z.boolean(),
   growth: z.boolean(),
   memoryTest: z.boolean(),
   out: z.string(),
@@ -87,6 +90,11 @@ export function addBench(program: Command, io: Io): void {
     .option("--python <program>", "the Python that environments are made with (3.10 or later)")
     .option("--edges", "every edge of the seeded model patched by itself: minutes", false)
     .option("--eap", "estimates of every edge of the seeded model, beside the same on TransformerLens", false)
+    .option(
+      "--atp",
+      "estimates of every node of the given model, beside the same on PyTorch's autograd",
+      false,
+    )
     .option("--growth", "time and memory against layers, tokens, cells and pairs", false)
     .option("--no-memory-test", "leave out peak memory and the run under a budget")
     .option("--out <directory>", "where results are written", join("bench", "results"))
@@ -134,13 +142,21 @@ async function bench(path: string | undefined, { options, io }: Bench): Promise<
   const say = (line: string): void => {
     io.stderr.write(`${line}\n`);
   };
+  if (options.atp && path === undefined) {
+    throw inputError(
+      "--atp",
+      "no model",
+      "SmolLM2-135M as .gguf file or directory",
+      "Name it before the options.",
+    );
+  }
   const busy = loadavg()[0] ?? 0;
   const { cache, threads } = options;
   const subjects: Subject[] = [];
   if (path !== undefined) {
     const model = await load(path, { threads });
     subjects.push({
-      name: "SmolLM2-135M",
+      name: SMOLLM,
       path,
       model,
       rows: rowsOf(model, options, { pair: model.pair(IOI) }),
@@ -166,9 +182,7 @@ async function bench(path: string | undefined, { options, io }: Bench): Promise<
     if (options.edges && subject.name === SEEDED) {
       rows.push(await edgesRow(subject.model, { name: SEEDED, matmul, options: { ...options, say } }));
     }
-    if (options.eap && subject.name === SEEDED) {
-      rows.push(...(await estimated(subject, { options, say, matmul, leftOut })));
-    }
+    rows.push(...(await rowsBeside(subject, { options, say, matmul, leftOut })));
     software.engine = subject.model.backend.version;
     await subject.model.close();
   }
@@ -272,54 +286,70 @@ async function measure(
       say(`${label} is left out: ${leftOut[label]}`);
     }
   }
-  const traced = await trace({ name, path, model, rows }, how);
-  return [...running.map((one) => finish(model, { running: one, name, matmul })), ...traced];
+  return running.map((one) => finish(model, { running: one, name, matmul }));
 }
 
-/** The row of causal tracing: of models with a vocabulary to tell facts in, where there is a Python for its peer. */
-async function trace(
-  { name, path, model }: Subject,
-  { options, say, matmul, leftOut }: Parameters<typeof measure>[1],
+/** A row that has a peer of its own, where there is a Python for it. */
+async function beside(
+  facts: Pick<PeerFacts, "label" | "script" | "environment">,
+  { name, path }: Subject,
+  how: {
+    readonly options: BenchOptions;
+    readonly say: (line: string) => void;
+    readonly leftOut: Record<string, string>;
+    readonly row: (peer: Peer) => Promise<RowResult>;
+  },
 ): Promise<RowResult[]> {
-  if (name !== "SmolLM2-135M" || !options.peers.includes("rome")) return [];
-  say(`${name} against ${ROME.label}`);
-  const found = await environment("base", { cache: options.cache, python: options.python, say });
+  const { options, say, leftOut, row } = how;
+  const { label } = facts;
+  say(`${name} against ${label}`);
+  const found = await environment(facts.environment, {
+    cache: options.cache,
+    python: options.python,
+    say,
+  });
   if ("missing" in found) {
-    leftOut[ROME.label] = found.missing;
+    leftOut[label] = found.missing;
     return [];
   }
-  const peer = await startPeer(ROME, { python: found.python, model: path, threads: options.threads });
+  const peer = await startPeer(facts, { python: found.python, model: path, threads: options.threads });
   try {
-    return [await traceRow(model, { peer, name, matmul, options: { ...options, say } })];
+    return [await row(peer)];
   } catch (error) {
-    leftOut[ROME.label] = (error as Error).message;
+    leftOut[label] = (error as Error).message;
     return [];
   } finally {
     peer.close();
   }
 }
 
-/** The row of edge attribution, where there is a Python for its peer. */
-async function estimated(
-  { path, model }: Subject,
-  { options, say, matmul, leftOut }: Omit<Parameters<typeof measure>[1], "software">,
+/** The rows with peers of their own: each on the model that it was asked of. */
+async function rowsBeside(
+  subject: Subject,
+  { options, say, leftOut, matmul }: Omit<Parameters<typeof measure>[1], "software">,
 ): Promise<RowResult[]> {
+  const { name, path, model } = subject;
   const { threads } = options;
-  const found = await environment(EAP.environment, { cache: options.cache, python: options.python, say });
-  if ("missing" in found) {
-    leftOut[EAP.label] = found.missing;
-    return [];
+  const how = { options, say, leftOut };
+  const common = { name, matmul, options: { ...options, say } };
+  const rows: RowResult[] = [];
+  if (name === SEEDED && options.eap) {
+    const task: ProbeTask = { model: path, kind: "eap", threads, on: { tokens: 0, pairs: 0 } };
+    const row = async (peer: Peer): Promise<RowResult> => {
+      const { peakBytes } = await inProcess(task);
+      return await eapRow(model, { ...common, peer, peakBytes });
+    };
+    rows.push(...(await beside(EAP, subject, { ...how, row })));
   }
-  const { peakBytes } = await inProcess({ model: path, kind: "eap", threads, on: { tokens: 0, pairs: 0 } });
-  const peer = await startPeer(EAP, { python: found.python, model: path, threads });
-  try {
-    return [await eapRow(model, { peer, name: SEEDED, matmul, peakBytes, options: { ...options, say } })];
-  } catch (error) {
-    leftOut[EAP.label] = (error as Error).message;
-    return [];
-  } finally {
-    peer.close();
+  if (name === SMOLLM && options.peers.includes("rome")) {
+    const row = (peer: Peer): Promise<RowResult> => traceRow(model, { ...common, peer });
+    rows.push(...(await beside(ROME, subject, { ...how, row })));
   }
+  if (name === SMOLLM && options.atp) {
+    const row = (peer: Peer): Promise<RowResult> => atpRow(model, { ...common, peer, pair: model.pair(IOI) });
+    rows.push(...(await beside(ATP, subject, { ...how, row })));
+  }
+  return rows;
 }
 
 async function peakMemory(model: string, threads: number): Promise<MemoryResult> {
@@ -327,7 +357,7 @@ async function peakMemory(model: string, threads: number): Promise<MemoryResult>
   const free = await inProcess(task);
   const tight = await inProcess({ ...task, memory: BUDGET_BYTES });
   return {
-    model: "SmolLM2-135M",
+    model: SMOLLM,
     row: KINDS.resid_pre.label,
     weightBytes: free.weightBytes,
     peakBytes: free.peakBytes,

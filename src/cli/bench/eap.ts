@@ -93,7 +93,7 @@ export async function eapRow(
     agrees: difference <= TOLERANCE,
   };
   options.say(`edges estimated: ${EAP.label} ${spread(ratios).median.toPrecision(3)}×`);
-  const flops = leastFlops(model, edges);
+  const flops = leastFlops(model, { tokens: TOKENS * PAIRS, edges });
   const seconds = spread(ours);
   return {
     model: name,
@@ -113,7 +113,10 @@ export async function eapRow(
 }
 
 /** Products of two forward passes and one backward by activations alone, and one product an edge. */
-function leastFlops({ architecture, definition }: Model, edges: number): number {
+export function leastFlops(
+  { architecture, definition }: Model,
+  { tokens, edges }: { readonly tokens: number; readonly edges: number },
+): number {
   const matrices = definition.blocks.reduce(
     (sum, block) =>
       block.inputs.reduce(
@@ -123,6 +126,5 @@ function leastFlops({ architecture, definition }: Model, edges: number): number 
       ),
     0,
   );
-  const tokens = TOKENS * PAIRS;
   return 2 * tokens * (3 * matrices + edges * architecture.dModel);
 }

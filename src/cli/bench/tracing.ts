@@ -18,7 +18,11 @@ const SAMPLES = 10;
 const WINDOW = 10;
 const SITES = ["resid_post", "mlp_out", "attn_out"] as const;
 
-export const ROME = { label: "ROME's procedure, Hugging Face hooks", script: "rome_trace.py" } as const;
+export const ROME = {
+  label: "ROME's procedure, Hugging Face hooks",
+  script: "rome_trace.py",
+  environment: "base",
+} as const;
 
 /**
  * Times the whole trace against a sample of the peer's cells, in turn. The peer takes one forward pass a cell, of the
