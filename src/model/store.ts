@@ -2,8 +2,9 @@
  * @file The weights a model's programs take, decoded when first needed and kept or dropped as told.
  *
  * Layers are gone through in ascending order, again and again. Where not all may stay, the part whose turn is furthest
- * off makes room: the first layers stay, the others pass through, and each is read once a round. (The least recently
- * used one would be just the one needed next: nothing that stays would ever be of use.)
+ * off makes room, as a rule the one just done with: some are still there when their turn comes again, the others pass
+ * through, each read once a round. Which ones stay shifts from round to round. (The least recently used one would be just
+ * the one needed next: nothing that stays would ever be of use.)
  */
 
 import type { Fault } from "../core/errors.ts";
