@@ -10,7 +10,7 @@ import { mkdir, readdir, readFile, rm, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { type Fault, InputError } from "../core/errors.ts";
 import { type Experiment, experimentJson } from "../job/experiment.ts";
-import type { Kept } from "../method/activation-patching.ts";
+import type { Kept } from "../method/measure.ts";
 import { fromJson } from "../result/json.ts";
 import { readParquet } from "../result/parquet.node.ts";
 import { openRecords, type RecordFile } from "../result/records.node.ts";

@@ -1,10 +1,10 @@
 /** @file The job of the command `edges`: scores of edges, estimated or exact, and the circuit that they make. */
 
-import type { Kept } from "../method/activation-patching.ts";
 import { DEFAULT_EDGE_STEPS, edgeAttribution } from "../method/edge-attribution.ts";
 import { circuitFile, DEFAULT_CIRCUIT_SIZE, withCircuit } from "../method/edge-circuit.ts";
 import type { EdgeEstimator } from "../method/edge-scores.ts";
 import { exactEdges } from "../method/exact-edges.ts";
+import type { Kept } from "../method/measure.ts";
 import { edgeGraph, edgeName } from "../model/edge-graph.ts";
 import type { Model } from "../model/model.ts";
 import { readEdgeList } from "../result/circuit.ts";

@@ -1,7 +1,7 @@
 /** @file What a job is given from outside: files, and who wants to hear of its progress. */
 import { type Fault, InputError } from "../core/errors.ts";
 import type { Tensor } from "../core/tensor.ts";
-import type { Kept } from "../method/activation-patching.ts";
+import type { Kept } from "../method/measure.ts";
 
 export interface JobContext {
   /** Reads a text file. @throws InputError where it cannot be read. */

@@ -32,6 +32,7 @@ import type {
   MachineOptions,
   OptionsOf,
   OutputOptions,
+  PairOptions,
   PatchOptions,
   RedundancyOptions,
   RunOptions,
@@ -88,8 +89,7 @@ const run: FieldsOf<RunOptions> = {
   ...outputs,
 };
 
-/** Prompts, and which cells: the same for every command that patches pairs. */
-const grid = {
+const pairs: FieldsOf<PairOptions> = {
   clean: text,
   corrupt: text,
   answer: texts,
@@ -99,6 +99,11 @@ const grid = {
   n: whole(1, MAX_PAIRS),
   seed: whole(0, MAX_SEED),
   bos: flag,
+};
+
+/** Prompts, and which cells: the same for every command that patches pairs. */
+const grid = {
+  ...pairs,
   site: names,
   by: names,
   layer: indices,
@@ -144,15 +149,7 @@ const attribute: FieldsOf<AttributeOptions> = {
 };
 
 const edges: FieldsOf<EdgesOptions> = {
-  clean: text,
-  corrupt: text,
-  answer: texts,
-  foil: texts,
-  pairs: text,
-  task: choice(taskNames),
-  n: whole(1, MAX_PAIRS),
-  seed: whole(0, MAX_SEED),
-  bos: flag,
+  ...pairs,
   method: choice(["eap", "eap-ig", "eap-ig-activations", "clean-corrupted", "exact"]),
   steps: whole(1, MAX_STEPS),
   rule: choice(["midpoint", "paper", "code"]),
@@ -222,15 +219,7 @@ const trace: FieldsOf<TraceOptions> = {
 };
 
 const corruptions: FieldsOf<CorruptionsOptions> = {
-  clean: text,
-  corrupt: text,
-  answer: texts,
-  foil: texts,
-  pairs: text,
-  task: choice(taskNames),
-  n: whole(1, MAX_PAIRS),
-  seed: whole(0, MAX_SEED),
-  bos: flag,
+  ...pairs,
   corruption: choices(corruptionKinds),
   sigma: numbers(0),
   samples: whole(1, MAX_DRAWS),
@@ -258,17 +247,9 @@ const redundancy: FieldsOf<RedundancyOptions> = {
 };
 
 const hydra: FieldsOf<HydraOptions> = {
+  ...pairs,
   prompt: text,
   prompts: text,
-  answer: texts,
-  foil: texts,
-  clean: text,
-  corrupt: text,
-  pairs: text,
-  task: choice(taskNames),
-  n: whole(1, MAX_PAIRS),
-  seed: whole(0, MAX_SEED),
-  bos: flag,
   ablate: choice(["zero", "mean", "resample"]),
   draws: whole(1, MAX_DRAWS),
   reference: text,
@@ -286,17 +267,9 @@ const hydra: FieldsOf<HydraOptions> = {
 };
 
 const attention: FieldsOf<AttentionOptions> = {
+  ...pairs,
   prompt: text,
   prompts: text,
-  answer: texts,
-  foil: texts,
-  clean: text,
-  corrupt: text,
-  pairs: text,
-  task: choice(taskNames),
-  n: whole(1, MAX_PAIRS),
-  seed: whole(0, MAX_SEED),
-  bos: flag,
   repeat: whole(2, MAX_REPEATED),
   from: choice(["last", "all"]),
   patterns: names,

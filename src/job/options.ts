@@ -133,7 +133,7 @@ export interface TraceOptions extends OutputOptions, MachineOptions, FactOptions
 }
 
 /** Prompts come from where those of `patch` do. */
-type PairOptions = Pick<
+export type PairOptions = Pick<
   PatchOptions,
   "clean" | "corrupt" | "answer" | "foil" | "pairs" | "task" | "n" | "seed" | "bos"
 >;

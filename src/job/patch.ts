@@ -1,8 +1,9 @@
 /** @file The job of the command `patch`: from options to exact activation patching. */
 import type { Ablation } from "../method/ablation.ts";
-import { activationPatching, type Kept, type PatchingOptions } from "../method/activation-patching.ts";
+import { activationPatching, type PatchingOptions } from "../method/activation-patching.ts";
 import type { Chosen, Grid } from "../method/grid.ts";
 import { grids } from "../method/grid.ts";
+import type { Kept } from "../method/measure.ts";
 import { defaultMetric, metricPlans } from "../metric/plan.ts";
 import type { Model } from "../model/model.ts";
 import type { Pair } from "../model/pair.ts";

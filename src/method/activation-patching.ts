@@ -30,6 +30,7 @@ import type { Ablation, Means } from "./ablation.ts";
 import { drawReferences, referenceMeans } from "./ablation.ts";
 import type { Chosen, Grid } from "./grid.ts";
 import { cellAt, grids } from "./grid.ts";
+import type { SweepWork } from "./measure.ts";
 import {
   cleanRun,
   corruptRun,
@@ -45,7 +46,7 @@ import { hasSingleComponents, selfRepair } from "./self-repair.ts";
 import { summarise } from "./summary.ts";
 import { plainReading } from "./verify.ts";
 
-export interface PatchingOptions {
+export interface PatchingOptions extends SweepWork {
   /** Sites to patch, one after the other: `resid_pre`, `z`, … or TransformerLens names. */
   readonly sites: readonly string[];
   /** What tells cells apart: some of layer, pos, head, neuron, dst, src. What is not named is patched all together. */
@@ -73,23 +74,7 @@ export interface PatchingOptions {
   readonly verify?: number | undefined;
   /** Of draws, intervals and verification. Default 0. */
   readonly seed?: number | undefined;
-  /** Bytes for the state of variants under way. */
-  readonly stateBytes?: number | undefined;
-  /** Called with what is about to be done, before anything runs. */
-  readonly onPlan?: ((plan: SweepPlan) => Promise<void> | void) | undefined;
-  /** Opens what earlier runs of the same work have kept; `work` tells works apart, by all that the numbers follow from. */
-  readonly keep?: ((work: string) => Promise<Kept>) | undefined;
-  /** Called if waves were kept. */
-  readonly onResume?: ((kept: number, waves: number) => void) | undefined;
-  /** FLOPs done, and in all. */
-  readonly onProgress?: ((done: number, total: number) => void) | undefined;
-  readonly signal?: { readonly aborted: boolean } | undefined;
 }
-
-/** What is there of a piece of work: its result, or records of it to go on from. */
-export type Kept =
-  | { readonly kind: "finished"; readonly result: Dataset }
-  | { readonly kind: "records"; readonly log: RecordLog };
 
 /** All numbers of one run of the method, before they are summarised. */
 export interface PatchedValues {

@@ -28,14 +28,12 @@ import type { EdgeRuns } from "../run/edge-sources.ts";
 import type { EdgeVariants } from "../run/edge-variants.ts";
 import { edgeVariants } from "../run/edge-variants.ts";
 import type { Edit } from "../run/edit.ts";
-import type { SweepPlan } from "../run/plan.ts";
 import { planSweep } from "../run/plan.ts";
 import type { Reading } from "../run/read.ts";
 import type { SweepRun } from "../run/variant.ts";
-import type { Kept } from "./activation-patching.ts";
 import { gather, pairFaults } from "./attribution-faults.ts";
 import { meanOver } from "./mean-over.ts";
-import type { MeasuredVariants } from "./measure.ts";
+import type { MeasuredVariants, SweepWork } from "./measure.ts";
 import {
   cleanRun,
   corruptRun,
@@ -49,7 +47,7 @@ import {
 import { provenance } from "./provenance.ts";
 import { plainReading } from "./verify.ts";
 
-export interface ExactEdgesOptions {
+export interface ExactEdgesOptions extends SweepWork {
   /** Names of edges, `a0.h1->m3`, `input->a1.h0<q>`, …; all of them if absent. */
   readonly edges?: readonly string[] | undefined;
   /** One slot for keys and values that query heads share. Default false: every query head has its own. */
@@ -64,17 +62,6 @@ export interface ExactEdgesOptions {
   readonly verify?: number | undefined;
   /** Of intervals and verification. Default 0. */
   readonly seed?: number | undefined;
-  /** Bytes for the state of edges under way. */
-  readonly stateBytes?: number | undefined;
-  /** Called with what is about to be done, before anything runs. */
-  readonly onPlan?: ((plan: SweepPlan) => Promise<void> | void) | undefined;
-  /** Opens what earlier runs of the same work have kept; `work` tells works apart, by all that the numbers follow from. */
-  readonly keep?: ((work: string) => Promise<Kept>) | undefined;
-  /** Called if waves were kept. */
-  readonly onResume?: ((kept: number, waves: number) => void) | undefined;
-  /** FLOPs done, and in all. */
-  readonly onProgress?: ((done: number, total: number) => void) | undefined;
-  readonly signal?: { readonly aborted: boolean } | undefined;
 }
 
 const DEFAULT_VERIFIED = 4;

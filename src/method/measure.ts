@@ -4,7 +4,7 @@ import { evaluateMetric } from "../metric/metric.ts";
 import type { MetricPlan } from "../metric/plan.ts";
 import type { Model } from "../model/model.ts";
 import type { Pair } from "../model/pair.ts";
-import type { Json } from "../result/result.ts";
+import type { Dataset, Json } from "../result/result.ts";
 import type { PlannedWave, SweepPlan } from "../run/plan.ts";
 import type { Reading } from "../run/read.ts";
 import { type Measured, type RecordLog, waveKeeper } from "../run/records.ts";
@@ -33,8 +33,28 @@ export function measuredAgainst({ positions }: MetricPlan, pair: number): readon
   return positions.some(({ fullLogits }) => fullLogits) ? [cleanRun(pair)] : [];
 }
 
+/** What is there of a piece of work: its result, or records of it to go on from. */
+export type Kept =
+  | { readonly kind: "finished"; readonly result: Dataset }
+  | { readonly kind: "records"; readonly log: RecordLog };
+
+/** How a method's sweep is bounded, followed, kept and stopped. */
+export interface SweepWork {
+  /** Bytes for the state of variants under way. */
+  readonly stateBytes?: number | undefined;
+  /** Called with what is about to be done, before anything runs. */
+  readonly onPlan?: ((plan: SweepPlan) => Promise<void> | void) | undefined;
+  /** Opens what earlier runs of the same work have kept; `work` tells works apart, by all that the numbers follow from. */
+  readonly keep?: ((work: string) => Promise<Kept>) | undefined;
+  /** Called if waves were kept. */
+  readonly onResume?: ((kept: number, waves: number) => void) | undefined;
+  /** FLOPs done, and in all. */
+  readonly onProgress?: ((done: number, total: number) => void) | undefined;
+  readonly signal?: { readonly aborted: boolean } | undefined;
+}
+
 /** A planned sweep, and how it is followed. */
-export interface Measurement {
+export interface Measurement extends Pick<SweepWork, "onResume" | "onProgress" | "signal"> {
   /** By pair. */
   readonly plans: readonly MetricPlan[];
   /** Its first runs are {@link pairRuns}; its variants name the runs that they are {@link measuredAgainst}. */
@@ -43,11 +63,6 @@ export interface Measurement {
   readonly pairOf: (variant: number) => number;
   readonly prepare?: ((wave: PlannedWave) => Promise<void>) | undefined;
   readonly log?: RecordLog | undefined;
-  /** Called if waves were kept. */
-  readonly onResume?: ((kept: number, waves: number) => void) | undefined;
-  /** FLOPs done, and in all. */
-  readonly onProgress?: ((done: number, total: number) => void) | undefined;
-  readonly signal?: { readonly aborted: boolean } | undefined;
 }
 
 export interface MeasuredVariants {
