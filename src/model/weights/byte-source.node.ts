@@ -2,12 +2,16 @@
 
 import { createHash } from "node:crypto";
 import { readSync } from "node:fs";
-import { open } from "node:fs/promises";
+import { type FileHandle, open } from "node:fs/promises";
 import { basename } from "node:path";
 import type { InputError } from "../../core/errors.ts";
 import { inputError } from "../../core/errors.ts";
 import type { ByteSource, Sha256 } from "./byte-source.ts";
 import type { OpenFile, Threads } from "./threads.ts";
+
+// A model may be dropped without being closed. Node warns where it has to close a handle itself, and means to make that
+// an error. The registry keeps the handle until nothing can read by it any more, and closes it then.
+const dropped = new FinalizationRegistry<FileHandle>((handle) => void handle.close());
 
 /** SHA-256 by Node's OpenSSL. */
 export function nodeSha256(): Sha256 {
@@ -30,6 +34,7 @@ export async function openFile(path: string, threads?: Threads): Promise<ByteSou
     throw inputError(path, "no regular file", "a file of weights");
   }
   const file: OpenFile = { descriptor: handle.fd, path, size: status.size };
+  dropped.register(file, handle, file);
   return {
     name: basename(path),
     size: status.size,
@@ -47,6 +52,7 @@ export async function openFile(path: string, threads?: Threads): Promise<ByteSou
     async close() {
       // A descriptor that is closed may become another file's while a thread still reads from it.
       await threads?.close();
+      dropped.unregister(file);
       await handle.close();
     },
   };

@@ -120,14 +120,16 @@ test("what is asked of a closed source is refused", async () => {
   await expect(source.read(["a"])).rejects.toThrow("the model is closed");
 });
 
-test("a process ends by itself, whether it closes the model or not", async () => {
+test("a process ends by itself, whether it closes the model, keeps it or lets it be collected", async () => {
   const library = new URL("../../../dist/index.js", import.meta.url).href;
-  for (const close of ["await model.close()", ""]) {
+  const collect = `model = undefined;
+    for (let turn = 0; turn < 20; turn++) { gc(); await new Promise((done) => setTimeout(done, 20)); }`;
+  for (const end of ["await model.close()", "", collect]) {
     const script = `import { load, nextTokens } from ${JSON.stringify(library)};
-      const model = await load("pocket", { ahead: "all" });
+      let model = await load("pocket", { ahead: "all" });
       await nextTokens(model, "The capital of France is the city of");
-      ${close}`;
-    const child = spawn(process.execPath, ["--input-type=module", "-e", script], {
+      ${end}`;
+    const child = spawn(process.execPath, ["--expose-gc", "--input-type=module", "-e", script], {
       cwd: fileURLToPath(new URL("../../../", import.meta.url)),
     });
     let stderr = "";
