@@ -6,6 +6,7 @@ import { linearNet } from "../../test/helpers/linear-net.ts";
 import { referenceBackend } from "../backend/reference/reference.ts";
 import type { Pair } from "../model/pair.ts";
 import type { Dataset } from "../result/result.ts";
+import { attribution } from "./attribution.ts";
 import { attributionPathologies } from "./attribution-pathologies.ts";
 import { attributionRecall, verifiedCosts } from "./attribution-recall.ts";
 
@@ -127,6 +128,46 @@ test("an estimate that is exact costs its passes and one patch a cell; the oracl
   expect(numbers(found, "overhead")[names.indexOf("oracle")]).toBeCloseTo(1, 12);
   expect(numbers(found, "recall")[0]).toBe(1);
   expect(numbers(found, "recall_ci_low")[0]).toBe(1);
+});
+
+test("what an estimate misses is found by as many passes as the dearest one spends, if the cells are few", async () => {
+  // The chain with a gate that the base run leaves shut, as above: the exact effects are 7.5, 12, 7, the estimates 4.5, 0, 7.
+  const options = { sites: ["mlp_pre"], by: ["layer"], top: 1 };
+  const chain = (factors: number[]) =>
+    chainNet(factors, { relu: [1], embedding: [0, 2, -1, -3], head: true });
+  const found = await attributionRecall(chain([1, 2, 0.5]), [pairOf([1], [2], [0, 4])], options);
+  const row = labels(found, "estimator").indexOf("AtP");
+  expect(numbers(found, "recall")[row]).toBe(0);
+  // IG takes 2 + 5 forwards and 5 backwards, and may patch one cell; AtP in as many passes all of the three.
+  expect(found.attrs.budget).toBe(2 + 5 + 2 * 5 + 1);
+  expect(found.attrs.patches).toMatchObject({ AtP: 3, IG: 1 });
+  expect(numbers(found, "budget_recall")[row]).toBe(1);
+  expect(numbers(found, "cost")[row]).toBe(4 + 3); // last of three in the order of AtP, behind its own passes
+  const random = labels(found, "estimator").indexOf("random");
+  expect(numbers(found, "recall")[random]).toBe(1 / 3);
+});
+
+test("shares are those of cells counted by hand from estimates and exact effects", async () => {
+  const model = linearNet(reference, 2, { layers: 2, queryScale: 300 });
+  const options = { sites: ["q", "k", "v"], by: ["layer", "pos", "head"], direction: "noise" } as const;
+  const top = 8;
+  const found = await attributionRecall(model, [pair], { ...options, top });
+  const all = await attribution(model, [pair], { ...options, verifyTop: 1000, samples: 0 });
+  const ranked = (suffix: string): number[] => {
+    const sizes = options.sites.flatMap((site) => numbers(all, site + suffix).map(Math.abs));
+    return [...sizes.keys()].sort((a, b) => sizes[b] - sizes[a]);
+  };
+  const truth = ranked("_exact").slice(0, top);
+  const share = (patches: number): number => {
+    const patched = ranked("_score").slice(0, patches);
+    return truth.filter((cell) => patched.includes(cell)).length / top;
+  };
+  const { AtP: patches } = found.attrs.patches as Record<string, number>;
+  expect(patches).toBe(2 + 5 + 2 * 5 + top - 4); // what IG spends and AtP does not
+  const values = [share(top), share(patches)];
+  expect([numbers(found, "recall")[0], numbers(found, "budget_recall")[0]]).toEqual(values);
+  expect(values[0]).toBeLessThan(values[1]);
+  expect(values[1]).toBeLessThan(1);
 });
 
 test("verified recall waits for the last of the true top", () => {

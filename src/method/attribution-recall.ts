@@ -48,8 +48,11 @@ interface Sizes {
  *
  * @returns a dataset with `cost` [estimator, top], passes a pair until the true top k are verified (a backward pass
  * counts as two forwards); `recall` [estimator], the share of the true top cells among as many of the largest
- * estimates, with its bootstrap interval over pairs; `recall_gain`, its difference from AtP's, with its interval; and
- * `overhead`, cost over that of an oracle, averaged geometrically with weight 1/k.
+ * estimates, with its bootstrap interval over pairs; `recall_gain`, its difference from AtP's, with its interval;
+ * `budget_recall` and `budget_recall_gain`, the same where all spend as many passes in all (`attrs.budget`: what the
+ * dearest estimator takes to verify that many cells), so that a cheap estimate is followed by more patches
+ * (`attrs.patches`); and `overhead`, cost over that of an oracle, averaged geometrically with weight 1/k. Of a random
+ * order shares are what is expected.
  */
 export async function attributionRecall(
   model: Model,
@@ -74,7 +77,7 @@ export async function attributionRecall(
   const drawn = pairs.length > 1 ? drawResamples(pairs.length, { seed, resamples: RESAMPLES }) : undefined;
   const truth = order(meanSizes(exact));
   const costs: number[][] = [];
-  const recalls: Recall[] = [];
+  const scored: Sizes[] = [];
   const passes: number[] = [];
   const baselines: { clean: number; corrupt: number } = { clean: Number.NaN, corrupt: Number.NaN };
   for (const { estimator } of ESTIMATORS) {
@@ -86,26 +89,21 @@ export async function attributionRecall(
     const spent = (found.passes.forwards + 2 * found.passes.backwards) / pairs.length;
     passes.push(spent);
     costs.push(verifiedCosts(order(meanSizes(scores)), truth, top).map((patches) => patches + spent));
-    recalls.push(recallOf(scores, exact, { top, drawn }));
+    scored.push(scores);
   }
-  const ks = Array.from({ length: top }, (_, k) => k + 1);
   const count = places.length;
+  // At one budget for all, an estimator that costs less leaves more for exact patches.
+  const budget = Math.max(...passes) + top;
+  const patches = passes.map((spent) => Math.min(count, Math.floor(budget - spent)));
+  const shares = sharesOf(scored, exact, { top, drawn, patched: [scored.map(() => top), patches] });
+  const ks = Array.from({ length: top }, (_, k) => k + 1);
   // The largest of k places drawn without order from N is k(N + 1)/(k + 1) on average.
   costs.push(ks.map((k) => (k * (count + 1)) / (k + 1)));
   costs.push(ks.map(() => count));
   costs.push(ks);
   const names = [...ESTIMATORS.map(({ name }) => name), ...BASELINES];
-  const first = recalls[0];
-  const missing = BASELINES.map(() => Number.NaN);
-  const over = (data: readonly number[], attrs: Record<string, Json>): Variable => ({
-    dims: ["estimator"],
-    data: Float64Array.from([...data, ...missing.slice(0, names.length - data.length)]),
-    attrs: { detail: true, ...attrs },
-  });
-  const interval = (values: (recall: Recall) => readonly number[], probability: number): number[] =>
-    recalls.map((recall) => quantile(Float64Array.from(values(recall)).sort(), probability));
-  const gains = (recall: Recall): number[] =>
-    recall.resampled.map((value, i) => value - (first?.resampled[i] ?? 0));
+  const [equalPatches = [], equalPasses = []] = shares;
+  const drawnAtRandom = (patched: number): number => Math.min(1, patched / count);
   return dataset({
     attrs: {
       method: "attribution-recall",
@@ -118,6 +116,8 @@ export async function attributionRecall(
       cells: count * pairs.length,
       top,
       passes: Object.fromEntries(ESTIMATORS.map(({ name }, i) => [name, passes[i] ?? 0])),
+      budget,
+      patches: Object.fromEntries(ESTIMATORS.map(({ name }, i) => [name, patches[i] ?? 0])),
       interval: 0.95,
       options: {
         sites: setup.cells.map(({ site }) => site),
@@ -142,28 +142,25 @@ export async function attributionRecall(
           long_name: "passes until the true top k are verified",
         },
       },
-      recall: over(
-        recalls.map(({ value }) => value),
-        { unit: "1", long_name: `share of the true top ${top} among the ${top} largest estimates` },
-      ),
-      recall_ci_low: over(
-        interval(({ resampled }) => resampled, 0.025),
-        { unit: "1" },
-      ),
-      recall_ci_high: over(
-        interval(({ resampled }) => resampled, 0.975),
-        { unit: "1" },
-      ),
-      recall_gain: over(
-        recalls.map(({ value }) => value - (first?.value ?? 0)),
-        { unit: "1", long_name: "recall minus that of AtP" },
-      ),
-      recall_gain_ci_low: over(interval(gains, 0.025), { unit: "1" }),
-      recall_gain_ci_high: over(interval(gains, 0.975), { unit: "1" }),
-      overhead: over(costs.map(overhead), {
-        unit: "1",
-        long_name: "cost over an oracle's, geometric mean with weights 1/k",
+      ...recallVariables("recall", equalPatches, {
+        rows: names.length,
+        random: drawnAtRandom(top),
+        of: `share of the true top ${top} among the ${top} largest estimates`,
       }),
+      ...recallVariables("budget_recall", equalPasses, {
+        rows: names.length,
+        random: drawnAtRandom(budget),
+        of: `share of the true top ${top} found for ${budget} passes a pair in all`,
+      }),
+      overhead: {
+        dims: ["estimator"],
+        data: Float64Array.from(costs, overhead),
+        attrs: {
+          detail: true,
+          unit: "1",
+          long_name: "cost over an oracle's, geometric mean with weights 1/k",
+        },
+      },
     },
   });
 }
@@ -215,31 +212,77 @@ export function verifiedCosts(found: readonly number[], truth: readonly number[]
   });
 }
 
+/** Share of the true top cells that were found. */
 interface Recall {
   readonly value: number;
+  /** In each resample of pairs, of whose own true top cells it is the share. */
   readonly resampled: readonly number[];
 }
 
-function recallOf(
-  scores: Sizes,
+/** For each list of numbers of patches, one an estimator: the estimators' shares. */
+function sharesOf(
+  scored: readonly Sizes[],
   exact: Sizes,
-  { top, drawn }: { readonly top: number; readonly drawn: Resamples | undefined },
-): Recall {
-  const share = (pairs?: ArrayLike<number>): number => {
-    const truth = new Set(order(meanSizes(exact, pairs)).slice(0, top));
-    return (
-      order(meanSizes(scores, pairs))
-        .slice(0, top)
-        .filter((cell) => truth.has(cell)).length / top
+  {
+    top,
+    drawn,
+    patched,
+  }: {
+    readonly top: number;
+    readonly drawn: Resamples | undefined;
+    readonly patched: readonly (readonly number[])[];
+  },
+): Recall[][] {
+  const at = (pairs?: ArrayLike<number>): number[][] => {
+    const truth = order(meanSizes(exact, pairs)).slice(0, top);
+    const ranks = scored.map(
+      (scores) => new Map(order(meanSizes(scores, pairs)).map((cell, rank) => [cell, rank])),
+    );
+    return patched.map((counts) =>
+      ranks.map(
+        (rank, i) => truth.filter((cell) => (rank.get(cell) ?? exact.cells) < (counts[i] ?? 0)).length / top,
+      ),
     );
   };
-  const resampled: number[] = [];
+  const whole = at();
+  const resampled: number[][][] = [];
   if (drawn !== undefined) {
-    for (let at = 0; at < drawn.indices.length; at += drawn.count) {
-      resampled.push(share(drawn.indices.subarray(at, at + drawn.count)));
-    }
+    for (let from = 0; from < drawn.indices.length; from += drawn.count)
+      resampled.push(at(drawn.indices.subarray(from, from + drawn.count)));
   }
-  return { value: share(), resampled };
+  return whole.map((values, list) =>
+    values.map((value, i) => ({ value, resampled: resampled.map((draw) => draw[list]?.[i] ?? Number.NaN) })),
+  );
+}
+
+/** Shares and what they are above the first estimator's, with 95 % intervals; of the last rows only random has one. */
+function recallVariables(
+  name: string,
+  recalls: readonly Recall[],
+  { rows, random, of }: { readonly rows: number; readonly random: number; readonly of: string },
+): Record<string, Variable> {
+  const [first] = recalls;
+  const over = (data: readonly number[], attrs: Record<string, Json> = {}): Variable => ({
+    dims: ["estimator"],
+    data: Float64Array.from({ length: rows }, (_, i) => data[i] ?? Number.NaN),
+    attrs: { detail: true, unit: "1", ...attrs },
+  });
+  const interval = (values: (recall: Recall) => readonly number[], probability: number): number[] =>
+    recalls.map((recall) => quantile(Float64Array.from(values(recall)).sort(), probability));
+  const gains = (recall: Recall): number[] =>
+    recall.resampled.map((value, i) => value - (first?.resampled[i] ?? 0));
+  const shares = ({ resampled }: Recall): readonly number[] => resampled;
+  return {
+    [name]: over([...recalls.map(({ value }) => value), random], { long_name: of }),
+    [`${name}_ci_low`]: over(interval(shares, 0.025)),
+    [`${name}_ci_high`]: over(interval(shares, 0.975)),
+    [`${name}_gain`]: over(
+      recalls.map(({ value }) => value - (first?.value ?? 0)),
+      { long_name: `${of}, minus that of AtP` },
+    ),
+    [`${name}_gain_ci_low`]: over(interval(gains, 0.025)),
+    [`${name}_gain_ci_high`]: over(interval(gains, 0.975)),
+  };
 }
 
 /** exp Σ (1/k) log(cost/k) / Σ 1/k. */

@@ -46,19 +46,32 @@ test("nothing checked, and too few subsets for a bound, are said to be so", () =
   );
 });
 
+const none = Number.NaN;
 const recall = dataset({
-  attrs: { method: "attribution-recall", question: "How many?", unit: "logit" },
-  dims: { estimator: 3, top: 2 },
-  coords: { estimator: { dims: ["estimator"], data: ["AtP", "AtP*", "oracle"], attrs: {} } },
+  attrs: {
+    method: "attribution-recall",
+    question: "How many?",
+    unit: "logit",
+    budget: 10,
+    patches: { AtP: 6, "AtP*": 2 },
+  },
+  dims: { estimator: 4, top: 2 },
+  coords: { estimator: { dims: ["estimator"], data: ["AtP", "AtP*", "random", "oracle"], attrs: {} } },
   dataVars: {
-    cost: over(["estimator", "top"], [5, 10.04, 9, 16, 1, 2]),
-    overhead: over(["estimator"], [5, 8.16, 1]),
-    recall: over(["estimator"], [0.5, 1, Number.NaN]),
-    recall_ci_low: over(["estimator"], [0.5, 0.5, Number.NaN]),
-    recall_ci_high: over(["estimator"], [1, 1, Number.NaN]),
-    recall_gain: over(["estimator"], [0, 0.5, Number.NaN]),
-    recall_gain_ci_low: over(["estimator"], [0, -0.5, Number.NaN]),
-    recall_gain_ci_high: over(["estimator"], [0, 0.5, Number.NaN]),
+    cost: over(["estimator", "top"], [5, 10.04, 9, 16, 21 / 2, 14, 1, 2]),
+    overhead: over(["estimator"], [5, 8.16, 9.1, 1]),
+    recall: over(["estimator"], [0.5, 1, 0.1, none]),
+    recall_ci_low: over(["estimator"], [0.5, 0.5, none, none]),
+    recall_ci_high: over(["estimator"], [1, 1, none, none]),
+    recall_gain: over(["estimator"], [0, 0.5, none, none]),
+    recall_gain_ci_low: over(["estimator"], [0, -0.5, none, none]),
+    recall_gain_ci_high: over(["estimator"], [0, 0.5, none, none]),
+    budget_recall: over(["estimator"], [1, 1, 0.5, none]),
+    budget_recall_ci_low: over(["estimator"], [0.5, 0.5, none, none]),
+    budget_recall_ci_high: over(["estimator"], [1, 1, none, none]),
+    budget_recall_gain: over(["estimator"], [0, 0, none, none]),
+    budget_recall_gain_ci_low: over(["estimator"], [0, -0.5, none, none]),
+    budget_recall_gain_ci_high: over(["estimator"], [0, 0, none, none]),
   },
 });
 
@@ -77,17 +90,24 @@ const flagged = dataset({
   },
 });
 
-test("recall is a table of costs and one of shares, with intervals", () => {
-  expect(terminal(recall).split("\n").slice(1, 10)).toEqual([
+test("recall is a table of costs and two of shares, with intervals: as many patches, as many passes", () => {
+  expect(terminal(recall).split("\n").slice(1, 17)).toEqual([
     "",
     "in the order of  top 1  top 2  × oracle",
     "AtP                  5     10       5.0",
     "AtP*                 9     16       8.2",
+    "random            10.5     14       9.1",
     "oracle               1      2       1.0",
     "",
-    "in the order of  share                minus AtP's",
-    "AtP              0.50 (0.50 to 1.00)",
-    "AtP*             1.00 (0.50 to 1.00)  0.50 (-0.50 to 0.50)",
+    "in the order of  patches  share                minus AtP's",
+    "AtP                    2  0.50 (0.50 to 1.00)",
+    "AtP*                   2  1.00 (0.50 to 1.00)  0.50 (-0.50 to 0.50)",
+    "random                 2  0.10",
+    "",
+    "in the order of  patches  share                minus AtP's",
+    "AtP                    6  1.00 (0.50 to 1.00)",
+    "AtP*                   2  1.00 (0.50 to 1.00)  0.00 (-0.50 to 0.00)",
+    "random                10  0.50",
   ]);
 });
 

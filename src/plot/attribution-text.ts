@@ -51,18 +51,31 @@ function recallLines(dataset: Dataset, columns: number): string[] {
     (over[i] ?? Number.NaN).toFixed(1),
   ]);
   const order: Column = { title: "in the order of" };
-  const shares = names
-    .map((name, i) => [name, share("recall", i), i === 0 ? "" : share("recall_gain", i)])
-    .filter(([, found]) => found !== "");
+  const shares = (variable: string, patches: (name: string) => string): string[] =>
+    table(
+      [order, right("patches"), { title: "share" }, { title: "minus AtP's" }],
+      names
+        .map((name, i) => [
+          name,
+          patches(name),
+          share(variable, i),
+          i === 0 ? "" : share(`${variable}_gain`, i),
+        ])
+        .filter(([, , found]) => found !== ""),
+    );
+  const budget = Number(dataset.attrs.budget);
+  const patches = dataset.attrs.patches as Readonly<Record<string, number>>;
   const tables = [
     ...table([order, ...tops.map((k) => right(`top ${k}`)), right("× oracle")], costs),
     "",
-    ...table([order, { title: "share" }, { title: "minus AtP's" }], shares),
+    ...shares("recall", () => String(top)),
+    "",
+    ...shares("budget_recall", (name) => formatNumber(patches[name] ?? Math.floor(budget))),
   ];
   const notes = [
     "top k: forward passes a pair until the k largest exact effects are verified; a backward pass counts as two.",
     "× oracle: that cost over the least possible, geometric mean with weights 1/k.",
-    `share: of the true top ${top} among the ${top} largest estimates, in brackets 95 % intervals over pairs.`,
+    `share: of the true top ${top} among so many cells, the largest estimates first; in brackets 95 % intervals over pairs. First with as many patches for all, then with as many passes for all: ${formatNumber(budget)} a pair, estimates included.`,
   ];
   return [
     ...tables.map((line) => truncate(line, columns)),

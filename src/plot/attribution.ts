@@ -152,19 +152,23 @@ function costs(dataset: Dataset): AttributionViews {
   const dashes = names.map(
     (_, i) => [[], [6, 2], [2, 2], [8, 2, 2, 2], [4, 4], [1, 3], [10, 4], [3, 6]][i] ?? [],
   );
-  const recall = numbers(dataset, "recall");
-  const [low, high] = [numbers(dataset, "recall_ci_low"), numbers(dataset, "recall_ci_high")];
-  const named = names.flatMap((name, i) => {
-    const value = recall[i] ?? Number.NaN;
-    if (Number.isNaN(value)) return [];
-    const spread = Number.isNaN(low[i] ?? Number.NaN)
-      ? ""
-      : ` (${formatNumber(low[i] ?? 0)} to ${formatNumber(high[i] ?? 0)})`;
-    return [`${name} ${formatNumber(value)}${spread}`];
-  });
+  const shares = (variable: string): string => {
+    const [values, low, high] = ["", "_ci_low", "_ci_high"].map((side) => numbers(dataset, variable + side));
+    return names
+      .flatMap((name, i) => {
+        const [value = Number.NaN, from = Number.NaN, to = Number.NaN] = [values, low, high].map(
+          (of) => of?.[i],
+        );
+        if (Number.isNaN(value)) return [];
+        const spread = Number.isNaN(from) ? "" : ` (${formatNumber(from)} to ${formatNumber(to)})`;
+        return [`${name} ${formatNumber(value)}${spread}`];
+      })
+      .join(", ");
+  };
   return {
     notes: [
-      `Share of the true top ${tops.length} among as many of the largest estimates, with 95 % intervals over pairs: ${named.join(", ")}.`,
+      `Share of the true top ${tops.length} among as many of the largest estimates, with 95 % intervals over pairs: ${shares("recall")}.`,
+      `For ${formatNumber(Number(dataset.attrs.budget))} passes a pair in all, estimates included: ${shares("budget_recall")}.`,
       "A backward pass counts as two forward passes.",
     ],
     view: {
