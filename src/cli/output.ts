@@ -4,7 +4,7 @@ import { access, stat } from "node:fs/promises";
 import { dirname, resolve } from "node:path";
 import type { Fault } from "../core/errors.ts";
 import { type Experiment, experimentJson } from "../job/experiment.ts";
-import type { OutputOptions } from "../job/options.ts";
+import type { OutputOptions } from "../job/options/shared.ts";
 import { agreementLines } from "../plot/attribution-text.ts";
 import { edgeAgreementLines } from "../plot/edges-text.ts";
 import { wrap } from "../plot/labels.ts";

@@ -8,12 +8,9 @@ import type { Model } from "../model/model.ts";
 import type { Dataset } from "../result/result.ts";
 import { headNamed } from "./heads.ts";
 import type { JobContext } from "./input.ts";
-import type { AttentionOptions } from "./options.ts";
+import { type AttentionOptions, DEFAULT_SEQUENCES } from "./options/attention.ts";
 import { promptsFileOr } from "./prompts.ts";
 import { withWarnings } from "./warnings.ts";
-
-/** Sequences of random tokens where `n` is not given. */
-const DEFAULT_SEQUENCES = 8;
 
 /** Reads patterns and scores heads. @throws InputError before anything is computed. */
 export async function attentionJob(

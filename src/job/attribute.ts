@@ -7,7 +7,7 @@ import type { Model } from "../model/model.ts";
 import type { Dataset } from "../result/result.ts";
 import { tasks } from "../task/registry.ts";
 import { allOf, type JobContext } from "./input.ts";
-import type { AttributeOptions } from "./options.ts";
+import type { AttributeOptions } from "./options/attribute.ts";
 import { pairsOf } from "./prompts.ts";
 import { withWarnings } from "./warnings.ts";
 

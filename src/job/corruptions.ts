@@ -3,7 +3,7 @@ import { corruptionComparison } from "../method/corruptions.ts";
 import type { Model } from "../model/model.ts";
 import type { Dataset } from "../result/result.ts";
 import { allOf, type JobContext } from "./input.ts";
-import type { CorruptionsOptions } from "./options.ts";
+import type { CorruptionsOptions } from "./options/corruptions.ts";
 import { pairsOf, readPrompts } from "./prompts.ts";
 import { withWarnings } from "./warnings.ts";
 

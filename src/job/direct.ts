@@ -4,7 +4,7 @@ import { lens } from "../method/lens.ts";
 import type { Model } from "../model/model.ts";
 import type { Dataset } from "../result/result.ts";
 import type { JobContext } from "./input.ts";
-import type { DirectOptions } from "./options.ts";
+import type { DirectOptions } from "./options/direct.ts";
 import { promptedOf } from "./prompts.ts";
 import { withWarnings } from "./warnings.ts";
 

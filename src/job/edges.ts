@@ -14,7 +14,7 @@ import type { SweepPlan } from "../run/plan.ts";
 import { tasks } from "../task/registry.ts";
 import { duration, formatFlops } from "./cost.ts";
 import { allOf, type JobContext } from "./input.ts";
-import type { EdgesOptions } from "./options.ts";
+import type { EdgesOptions } from "./options/edges.ts";
 import { pairsOf } from "./prompts.ts";
 import { withWarnings } from "./warnings.ts";
 

@@ -2,8 +2,7 @@
 import { type Fault, InputError } from "../core/errors.ts";
 import type { Json } from "../result/result.ts";
 import { inWords } from "./fields.ts";
-import { fields } from "./option-fields.ts";
-import type { CommandName, OptionsOf } from "./options.ts";
+import { type CommandName, commandOptions, type OptionsOf, optionsWhere } from "./options.ts";
 import { readOptions } from "./read-options.ts";
 
 /** `format` of every experiment; the number rises when a reader of the old form would misread the new one. */
@@ -47,7 +46,7 @@ export function readExperiment(
   };
   if (format !== EXPERIMENT_FORMAT) expect("format", format, JSON.stringify(EXPERIMENT_FORMAT));
   if (typeof model !== "string" || model === "") expect("model", model, "a model's name");
-  if (!isCommand(command)) expect("command", command, `one of ${Object.keys(fields).join(", ")}`);
+  if (!isCommand(command)) expect("command", command, `one of ${Object.keys(commandOptions).join(", ")}`);
   const isObject = typeof options === "object" && options !== null && !Array.isArray(options);
   if (!isObject) expect("options", options, "an object");
   if (!isCommand(command) || !isObject) throw new InputError(faults);
@@ -63,26 +62,14 @@ export function readExperiment(
 }
 
 function isCommand(value: unknown): value is CommandName {
-  return typeof value === "string" && Object.hasOwn(fields, value);
+  return typeof value === "string" && Object.hasOwn(commandOptions, value);
 }
 
-/** Options that say where results go and how loudly: no part of what is computed. */
-const OUTPUTS: readonly string[] = [
-  "json",
-  "parquet",
-  "html",
-  "svg",
-  "png",
-  "out",
-  "circuit",
-  "show",
-  "quiet",
-];
-
-/** An experiment as JSON that {@link readExperiment} reads, without its outputs. */
+/** An experiment as JSON that {@link readExperiment} reads, without where results go and how loudly. */
 export function experimentJson({ command, model, options }: Experiment): Json {
+  const outputs = optionsWhere(command, ({ under, file }) => under === "output" || file === "written");
   const kept = Object.entries(options).filter(
-    ([name, value]) => value !== undefined && !OUTPUTS.includes(name),
+    ([name, value]) => value !== undefined && !outputs.includes(name),
   );
   return { format: EXPERIMENT_FORMAT, command, model, options: Object.fromEntries(kept) };
 }

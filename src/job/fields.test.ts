@@ -2,7 +2,7 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
 import { bytes, choices, indices, names, numbers, readFields } from "./fields.ts";
-import { fields } from "./option-fields.ts";
+import { commandOptions } from "./options.ts";
 
 test("what was read reads as itself, so that an experiment file replays what was typed", () => {
   const typed = {
@@ -18,7 +18,7 @@ test("what was read reads as itself, so that an experiment file replays what was
     joint: true,
     bos: false,
   };
-  const once = readFields(fields.patch, typed);
+  const once = readFields(commandOptions.patch.table, typed);
   expect(once).toEqual({
     faults: [],
     options: {
@@ -32,7 +32,7 @@ test("what was read reads as itself, so that an experiment file replays what was
       verify: 0,
     },
   });
-  expect(readFields(fields.patch, JSON.parse(JSON.stringify(once.options)))).toEqual(once);
+  expect(readFields(commandOptions.patch.table, JSON.parse(JSON.stringify(once.options)))).toEqual(once);
 });
 
 test("ranges are the numbers that they span", () => {

@@ -3,11 +3,8 @@
  * `["layer", "pos"]`, `"3,7-9"` or `[3, 7, 8, 9]`, `"4GB"` or `4000000000`. Reading what was read changes nothing.
  */
 import { z } from "zod";
-import type { Fault } from "../core/errors.ts";
 import { excerpt } from "../core/excerpt.ts";
-
-/** The schema of every option of a command, complete by type. An issue's message is the `wanted` of its fault. */
-export type FieldsOf<T> = { readonly [K in keyof T]-?: z.ZodType<NonNullable<T[K]>> };
+import type { OptionEntry, OptionFault, OptionTable } from "./options/entry.ts";
 
 /** Most labels of one list: the neurons of the widest layer known. */
 const MAX_INDICES = 1 << 20;
@@ -141,26 +138,23 @@ export const bytes: z.ZodType<number> = z.preprocess(
   z.int({ error: BYTES }).min(1e6, { error: BYTES }),
 );
 
-/** What is wrong with one option, before it is known how the user gave it. */
-export type OptionFault = Omit<Fault, "where"> & { readonly option: string };
-
 /** Reads every option, and collects what is wrong with any of them, options that do not exist included. */
 export function readFields<T extends object>(
-  fields: FieldsOf<T>,
+  table: OptionTable<T>,
   raw: Readonly<Record<string, unknown>>,
 ): { readonly options: T; readonly faults: readonly OptionFault[] } {
-  const schemas: Readonly<Record<string, z.ZodType>> = fields;
-  const known = `one of ${Object.keys(schemas).join(", ")}`;
+  const entries: Readonly<Record<string, OptionEntry<unknown>>> = table;
+  const known = `one of ${Object.keys(entries).join(", ")}`;
   const options: Record<string, unknown> = {};
   const faults: OptionFault[] = [];
   for (const [option, value] of Object.entries(raw)) {
     if (value === undefined) continue;
-    const schema = Object.hasOwn(schemas, option) ? schemas[option] : undefined;
-    if (schema === undefined) {
+    const entry = Object.hasOwn(entries, option) ? entries[option] : undefined;
+    if (entry === undefined) {
       faults.push({ option, found: "an unknown option", wanted: known });
       continue;
     }
-    const parsed = schema.safeParse(value);
+    const parsed = entry.read.safeParse(value);
     if (parsed.success) options[option] = parsed.data;
     else faults.push({ option, found: inWords(value), wanted: parsed.error.issues[0]?.message ?? "a value" });
   }

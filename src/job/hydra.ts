@@ -1,18 +1,16 @@
 /** @file The job of the command `hydra`: self-repair, or backup heads. */
 
 import type { UnitAblation } from "../method/ablated-units.ts";
+import { DEFAULT_DRAWS } from "../method/ablated-units.ts";
 import { backups } from "../method/backups.ts";
 import { hydra } from "../method/hydra.ts";
 import type { Model } from "../model/model.ts";
 import type { Dataset } from "../result/result.ts";
 import { headNamed } from "./heads.ts";
 import type { JobContext } from "./input.ts";
-import type { HydraOptions } from "./options.ts";
+import type { HydraOptions } from "./options/hydra.ts";
 import { promptsFileOr, readPrompts } from "./prompts.ts";
 import { withWarnings } from "./warnings.ts";
-
-/** Draws where none are asked for. */
-const DEFAULT_DRAWS = 10;
 
 /** Ablates and measures. @throws InputError before anything is computed. */
 export async function hydraJob(model: Model, options: HydraOptions, context: JobContext): Promise<Dataset> {

@@ -3,11 +3,10 @@ import type { Model } from "../model/model.ts";
 import { patch } from "../run/edit.ts";
 import { passFlops, planSweep, type SweepPlan } from "../run/plan.ts";
 import { SITES, siteShape, sitesOf } from "../run/site.ts";
+import { DEFAULT_INFO_TOKENS } from "./options/run.ts";
 
 /** `format` of {@link ModelInfo}. */
 export const INFO_FORMAT = "crosspatch.info/1";
-/** Tokens of the classic prompt on indirect objects. */
-const DEFAULT_TOKENS = 14;
 
 export interface ModelInfo {
   readonly format: typeof INFO_FORMAT;
@@ -55,7 +54,7 @@ interface TokenInfo {
 /** Describes a model; reads nothing but what loading it read. */
 export function describeModel(
   model: Model,
-  { tokens = DEFAULT_TOKENS }: { readonly tokens?: number | undefined } = {},
+  { tokens = DEFAULT_INFO_TOKENS }: { readonly tokens?: number | undefined } = {},
 ): ModelInfo {
   const { architecture, definition, tokenizer, source, weights } = model;
   const token = (id: number): TokenInfo => ({ id, text: tokenizer.pieces([id])[0] ?? "" });

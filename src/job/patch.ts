@@ -13,13 +13,8 @@ import type { SweepPlan } from "../run/plan.ts";
 import { tasks } from "../task/registry.ts";
 import { planWords } from "./cost.ts";
 import { allOf, type JobContext } from "./input.ts";
-import type { PatchOptions } from "./options.ts";
+import { DEFAULT_DRAWS, DEFAULT_PATCH_BY, DEFAULT_PATCH_SITES, type PatchOptions } from "./options/patch.ts";
 import { pairsOf, readPrompts } from "./prompts.ts";
-
-/** Sites and dims where none are named. */
-const DEFAULT_SITES = ["resid_pre"];
-const DEFAULT_BY = ["layer", "pos"];
-const DEFAULT_DRAWS = 10;
 
 /**
  * Patches as the options say.
@@ -28,8 +23,8 @@ const DEFAULT_DRAWS = 10;
 export async function patchJob(model: Model, options: PatchOptions, context: JobContext): Promise<Dataset> {
   const { bos, seed = 0 } = options;
   const method: PatchingOptions = {
-    sites: options.site ?? DEFAULT_SITES,
-    by: options.by ?? DEFAULT_BY,
+    sites: options.site ?? DEFAULT_PATCH_SITES,
+    by: options.by ?? DEFAULT_PATCH_BY,
     choose: chosen(options),
     direction: options.direction,
     ablate: ablationOf(options, seed),

@@ -9,19 +9,11 @@ import type { Tokenizer } from "../model/tokenizer/tokenizer.ts";
 import { generatePairs } from "../task/registry.ts";
 import { inWords } from "./fields.ts";
 import type { JobContext } from "./input.ts";
-import type { DirectOptions, FactOptions, PatchOptions } from "./options.ts";
-
-/** Pairs of a task where `n` is not given: enough for an interval, few enough for a first look. */
-const DEFAULT_TASK_PAIRS = 10;
-
-type PromptOptions = Pick<
-  PatchOptions,
-  "clean" | "corrupt" | "answer" | "foil" | "pairs" | "task" | "n" | "seed" | "bos"
->;
+import { DEFAULT_TASK_PAIRS, type FactOptions, type PairOptions } from "./options/prompts.ts";
 
 /** The pairs that the options name, and what is odd about them. @throws InputError as {@link preparePairs} does. */
 export async function pairsOf(
-  options: PromptOptions,
+  options: PairOptions,
   tokenizer: Tokenizer,
   { readText }: Pick<JobContext, "readText">,
 ): Promise<{ readonly pairs: readonly Pair[]; readonly warnings: readonly string[] }> {
@@ -59,7 +51,7 @@ export async function factsOf(
 
 /** Prompts from wherever the options have them: facts, or the pairs that {@link pairsOf} reads. */
 export async function promptedOf(
-  options: DirectOptions,
+  options: PairOptions & FactOptions,
   tokenizer: Tokenizer,
   context: Pick<JobContext, "readText">,
 ): Promise<{ readonly prompts: readonly (Fact | Pair)[]; readonly warnings: readonly string[] }> {
@@ -73,7 +65,7 @@ export async function promptedOf(
 
 /** Prompts of a file of {@link readFacts}'s lines or mere JSON strings, or from wherever else the options have them. */
 export async function promptsFileOr(
-  options: DirectOptions & { readonly prompts?: string },
+  options: PairOptions & FactOptions & { readonly prompts?: string },
   tokenizer: Tokenizer,
   context: Pick<JobContext, "readText">,
 ): Promise<{ readonly prompts: readonly (Fact | Pair)[]; readonly warnings: readonly string[] }> {

@@ -5,12 +5,8 @@ import type { Model } from "../model/model.ts";
 import type { Tokens } from "../model/pair-tokens.ts";
 import type { Dataset } from "../result/result.ts";
 import type { JobContext } from "./input.ts";
-import type { RedundancyOptions } from "./options.ts";
+import { DEFAULT_STRETCH_TOKENS, DEFAULT_STRETCHES, type RedundancyOptions } from "./options/redundancy.ts";
 import { withWarnings } from "./warnings.ts";
-
-/** Tokens of a stretch and stretches where none are asked for: about a minute on two cores for a model of 135 M. */
-const DEFAULT_TOKENS = 32;
-const DEFAULT_STRETCHES = 8;
 
 /** Cuts and compares. @throws InputError for texts that are too short for the stretches asked for. */
 export async function redundancyJob(
@@ -18,7 +14,7 @@ export async function redundancyJob(
   options: RedundancyOptions,
   context: JobContext,
 ): Promise<Dataset> {
-  const { text: path = "", tokens = DEFAULT_TOKENS, n = DEFAULT_STRETCHES, middle } = options;
+  const { text: path = "", tokens = DEFAULT_STRETCH_TOKENS, n = DEFAULT_STRETCHES, middle } = options;
   const bos = options.bos ?? model.tokenizer.addsBos;
   const texts = stretches(model, await context.readText(path), { path, tokens, n, bos });
   const result = await layerRedundancy(model, texts, {

@@ -11,7 +11,7 @@ import { generate } from "../run/generate.ts";
 import type { SiteName } from "../run/site.ts";
 import { checkEdits, type EditFile, readEdits } from "./edits.ts";
 import type { JobContext } from "./input.ts";
-import type { RunOptions } from "./options.ts";
+import type { RunOptions } from "./options/run.ts";
 
 /** Runs a prompt as the options say. @throws InputError with every fault of the edits, before anything is computed. */
 export async function runJob(model: Model, options: RunOptions, context: JobContext): Promise<Dataset> {

@@ -6,7 +6,7 @@ import type { Model } from "../model/model.ts";
 import { encodeSafetensors } from "../model/weights/safetensors-encode.ts";
 import type { Dataset } from "../result/result.ts";
 import { allOf, type JobContext } from "./input.ts";
-import type { TraceOptions } from "./options.ts";
+import type { TraceOptions } from "./options/trace.ts";
 import { factsOf } from "./prompts.ts";
 import { withWarnings } from "./warnings.ts";
 

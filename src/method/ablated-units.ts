@@ -44,7 +44,7 @@ export interface AblationOptions {
 }
 
 /** Draws where none are asked for. */
-const DEFAULT_DRAWS = 10;
+export const DEFAULT_DRAWS = 10;
 /** Prompts captured at once: bounds what their activations take. */
 const BATCH = 8;
 
@@ -69,6 +69,10 @@ export interface Ablated {
   }[];
   /** How often each prompt is edited in the same way: once for every draw. */
   readonly draws: readonly number[];
+  /** Of each prompt: the final residual stream at the last position [d]. */
+  readonly residuals: readonly FloatArray[];
+  /** What a unit puts out at a prompt's last position: the whole value of its site there. */
+  readonly output: (unit: Unit, prompt: number) => FloatArray;
   /** The ablation of a unit of a prompt. */
   readonly edit: (unit: Unit, at: { readonly prompt: number; readonly draw: number }) => Edit;
   /** The sum of logits that a prompt is about. */
@@ -122,6 +126,12 @@ export async function prepareAblation(
     directions: own.directions,
     shares: own.shares,
     draws: prompts.map((_, index) => drawn[index]?.length ?? 1),
+    residuals: own.residuals,
+    output(unit, prompt) {
+      const rows = own.rows[prompt]?.get(`${unit.layer}.${sitesOfUnits[unit.kind]}`);
+      if (rows === undefined) throw new RangeError(`no value of ${unit.kind} of layer ${unit.layer}`);
+      return rows.data;
+    },
     edit(unit, { prompt, draw }) {
       const site = sitesOfUnits[unit.kind];
       const last = (prompts[prompt]?.clean.ids.length ?? 0) - 1;
@@ -183,10 +193,16 @@ function drawLists(
 }
 
 /** Values of sites at a last position by `layer.site`, as an edit takes them. */
-type LastRows = ReadonlyMap<string, Extract<EditValue, { readonly kind: "given" }>>;
+type LastRows = ReadonlyMap<
+  string,
+  Extract<EditValue, { readonly kind: "given" }> & { readonly data: FloatArray }
+>;
 
 function rowsOfCache(model: Model, cache: Cache, sites: readonly SiteName[]): LastRows {
-  const rows = new Map<string, Extract<EditValue, { readonly kind: "given" }>>();
+  const rows = new Map<
+    string,
+    Extract<EditValue, { readonly kind: "given" }> & { readonly data: FloatArray }
+  >();
   for (const layer of model.definition.blocks.keys()) {
     for (const site of sites) {
       const { data, shape } = cache.get(site, layer);
@@ -236,7 +252,7 @@ interface Captured {
 async function captured(
   model: Model,
   { prompts, sums, sites }: Captured,
-): Promise<Pick<Ablated, "directions" | "shares"> & { readonly rows: readonly LastRows[] }> {
+): Promise<Pick<Ablated, "directions" | "shares" | "residuals"> & { readonly rows: readonly LastRows[] }> {
   const width = model.architecture.dModel;
   const asked = { sources: false, neuronLayers: [] };
   const heads = sites.includes("z");
@@ -244,6 +260,7 @@ async function captured(
   const found = {
     directions: [] as Direction[],
     shares: [] as Ablated["shares"][number][],
+    residuals: [] as FloatArray[],
     rows: [] as LastRows[],
   };
   for (let start = 0; start < prompts.length; start += BATCH) {
@@ -270,7 +287,7 @@ async function captured(
       const weights = ways[index]?.weights ?? new Float64Array(width);
       const along = (site: SiteName): Float64Array =>
         Float64Array.from(model.definition.blocks, (_, layer) =>
-          dot((rows.get(`${layer}.${site}`)?.data as FloatArray | undefined) ?? [], weights),
+          dot(rows.get(`${layer}.${site}`)?.data ?? [], weights),
         );
       found.rows.push(rows);
       found.shares.push({
@@ -280,6 +297,7 @@ async function captured(
       });
     }
     found.directions.push(...ways);
+    found.residuals.push(...residuals.map((residual) => residual.slice(-width)));
   }
   return found;
 }

@@ -44,7 +44,7 @@ import {
 import { provenance } from "./provenance.ts";
 import { hasSingleComponents, selfRepair } from "./self-repair.ts";
 import { summarise } from "./summary.ts";
-import { plainReading } from "./verify.ts";
+import { DEFAULT_VERIFIED, plainReading } from "./verify.ts";
 
 export interface PatchingOptions extends SweepWork {
   /** Sites to patch, one after the other: `resid_pre`, `z`, … or TransformerLens names. */
@@ -369,7 +369,7 @@ async function verify(
 ): Promise<Record<string, Json>> {
   const { pairs, plans, direction, draws, grids: laid } = setup;
   const cells = sizeOf([pairs.length, laid.reduce((sum, { size }) => sum + size, 0)]);
-  const wanted = Math.min(options.verify ?? 4, cells);
+  const wanted = Math.min(options.verify ?? DEFAULT_VERIFIED, cells);
   const source = random((options.seed ?? 0) + 1);
   const chosen = new Set<number>();
   while (chosen.size < wanted) chosen.add(source.integer(cells));

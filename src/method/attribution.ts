@@ -68,12 +68,12 @@ export interface AttributionOptions extends SweepHow {
   readonly keepBytes?: number | undefined;
 }
 
-const DEFAULT_SITES = ["q", "k", "v", "z"];
-const DEFAULT_BY = ["layer", "head"];
-const DEFAULT_STEPS = 5;
-const DEFAULT_VERIFIED = 20;
-const DEFAULT_SAMPLES = 64;
-const DEFAULT_CONFIDENCE = 0.95;
+export const DEFAULT_SITES: readonly string[] = ["q", "k", "v", "z"];
+export const DEFAULT_BY: readonly string[] = ["layer", "head"];
+export const DEFAULT_STEPS = 5;
+export const DEFAULT_VERIFIED_TOP = 20;
+export const DEFAULT_SAMPLES = 64;
+export const DEFAULT_CONFIDENCE = 0.95;
 
 /** Everything that is decided before anything runs. */
 export interface AttributionSetup {
@@ -204,7 +204,7 @@ export async function attribution(
   const {
     estimator = { kind: "atp" },
     seed = 0,
-    verifyTop = DEFAULT_VERIFIED,
+    verifyTop = DEFAULT_VERIFIED_TOP,
     samples = DEFAULT_SAMPLES,
   } = options;
   const setup = await prepareAttribution(model, pairs, options);

@@ -35,8 +35,8 @@ export interface BackupOptions extends AblationOptions {
   readonly signal?: { readonly aborted: boolean } | undefined;
 }
 
-const DEFAULT_ROUNDS = 2;
-const DEFAULT_PER_ROUND = 3;
+export const DEFAULT_ROUNDS = 2;
+export const DEFAULT_PER_ROUND = 3;
 /** Most heads of the matrix of pairs. */
 const MAX_PAIRED = 24;
 

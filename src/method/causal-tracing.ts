@@ -21,7 +21,14 @@ import { sweep } from "../run/sweep.ts";
 import type { SweepInput, SweepRun, Variant } from "../run/variant.ts";
 import { answered } from "./answers.ts";
 import { meanOver, type Sample } from "./mean-over.ts";
-import { type Distribution, deviationOf, drawNoise, embeddingSpread } from "./noise.ts";
+import {
+  DEFAULT_FACTOR,
+  DEFAULT_SAMPLES,
+  type Distribution,
+  deviationOf,
+  drawNoise,
+  embeddingSpread,
+} from "./noise.ts";
 import { provenance } from "./provenance.ts";
 import {
   DEFAULT_WINDOW,
@@ -32,7 +39,7 @@ import {
   tracedSites,
   type Window,
 } from "./tracing-cells.ts";
-import { plainReading } from "./verify.ts";
+import { DEFAULT_VERIFIED, plainReading } from "./verify.ts";
 
 export interface TracingOptions {
   /** What is restored: residual states one at a time, anything else in windows. resid_post, mlp_out, attn_out if absent. */
@@ -172,10 +179,10 @@ interface Place {
 }
 
 async function prepare(model: Model, facts: readonly Fact[], options: TracingOptions): Promise<Setup> {
-  const { factor = 3, seed = 0, antithetic = false, distribution = "gaussian" } = options;
+  const { factor = DEFAULT_FACTOR, seed = 0, antithetic = false, distribution = "gaussian" } = options;
   requireSubjects(facts);
   const sites = tracedSites(model, { sites: options.sites, sever: options.sever });
-  const samples = options.noise?.shape[0] ?? options.samples ?? 10;
+  const samples = options.noise?.shape[0] ?? options.samples ?? DEFAULT_SAMPLES;
   refuse(noiseFaults(model, facts, { ...options, samples }));
   const layers = options.window ?? DEFAULT_WINDOW;
   const window = { layers, before: options.windowBefore ?? Math.floor(layers / 2) };
@@ -367,7 +374,7 @@ async function verify(
   { found, options }: { readonly found: Found; readonly options: TracingOptions },
 ): Promise<Record<string, Json>> {
   const { samples, plans, runs, count } = setup;
-  const wanted = Math.min(options.verify ?? 4, count);
+  const wanted = Math.min(options.verify ?? DEFAULT_VERIFIED, count);
   const source = random((options.seed ?? 0) + 1);
   const chosen = new Set<number>();
   while (chosen.size < wanted) chosen.add(source.integer(count));

@@ -31,8 +31,8 @@ const ROLE_NAMES = [
   "last token",
 ] as const;
 
-const DEFAULT_SITES: readonly string[] = ["resid_pre", "mlp_out", "attn_out"];
-const DEFAULT_WINDOWS: readonly number[] = [1, 5];
+export const DEFAULT_SITES: readonly string[] = ["resid_pre", "mlp_out", "attn_out"];
+export const DEFAULT_WINDOWS: readonly number[] = [1, 5];
 
 /** One restored cell of one pair: all its tokens of a kind together. */
 export interface RestoredCell {

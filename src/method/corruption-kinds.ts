@@ -51,9 +51,9 @@ export interface Corrupted {
   readonly warnings: readonly string[];
 }
 
-const DEFAULT_FACTORS: readonly number[] = [1, 3];
-const DEFAULT_SAMPLES = 2;
-const DEFAULT_DRAWS = 1;
+export const DEFAULT_FACTORS: readonly number[] = [1, 3];
+export const DEFAULT_SAMPLES = 2;
+export const DEFAULT_DRAWS = 1;
 
 /**
  * Corrupts the tokens at which the prompts of each pair differ.

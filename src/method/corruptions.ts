@@ -21,6 +21,7 @@ import { comparisonDataset } from "./corruption-summary.ts";
 import { type ComparedMetric, type ComparedValues, signOf, sweepCorruptions } from "./corruption-sweep.ts";
 import { unitsOver } from "./corruption-units.ts";
 import { provenance } from "./provenance.ts";
+import { DEFAULT_VERIFIED } from "./verify.ts";
 
 export interface ComparisonOptions extends CorruptionOptions {
   /** What is restored: resid_pre, mlp_out, attn_out if absent; `z` head by head at all tokens. */
@@ -73,7 +74,7 @@ export async function corruptionComparison(
     metrics,
     distanceOf: off.distanceOf,
     ownDistance: off.corrupted.map((list) => list.map((samples) => samples[0]?.lastDistance ?? Number.NaN)),
-    verify: options.verify ?? 4,
+    verify: options.verify ?? DEFAULT_VERIFIED,
     seed,
     stateBytes: options.stateBytes,
     onProgress: options.onProgress,

@@ -52,7 +52,8 @@ export interface EdgeAttributionOptions {
   readonly signal?: { readonly aborted: boolean } | undefined;
 }
 
-const DEFAULT_VERIFIED = 20;
+/** Edges with the largest estimates that are patched exactly. */
+export const DEFAULT_VERIFIED_EDGES = 20;
 /** Default number of steps of integrated gradients: Hanna et al. use 5. */
 export const DEFAULT_EDGE_STEPS = 5;
 
@@ -73,7 +74,7 @@ export async function edgeAttribution(
 ): Promise<Dataset> {
   const started = milliseconds();
   const { estimator = { kind: "eap" }, direction = "noise", metric = defaultMetric(pairs) } = options;
-  const { seed = 0, verifyTop = DEFAULT_VERIFIED, groupKv } = options;
+  const { seed = 0, verifyTop = DEFAULT_VERIFIED_EDGES, groupKv } = options;
   const graph = edgeGraph(model.definition, { groupKv });
   const faults: Fault[] = [
     ...pairFaults(pairs),

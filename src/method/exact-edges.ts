@@ -45,7 +45,7 @@ import {
   workOf,
 } from "./measure.ts";
 import { provenance } from "./provenance.ts";
-import { plainReading } from "./verify.ts";
+import { DEFAULT_VERIFIED, plainReading } from "./verify.ts";
 
 export interface ExactEdgesOptions extends SweepWork {
   /** Names of edges, `a0.h1->m3`, `input->a1.h0<q>`, …; all of them if absent. */
@@ -63,8 +63,6 @@ export interface ExactEdgesOptions extends SweepWork {
   /** Of intervals and verification. Default 0. */
   readonly seed?: number | undefined;
 }
-
-const DEFAULT_VERIFIED = 4;
 
 /**
  * Patches edges one at a time.

@@ -31,7 +31,7 @@ export interface HydraOptions extends AblationOptions {
   readonly signal?: { readonly aborted: boolean } | undefined;
 }
 
-const DEFAULT_TOP_PERCENT = 10;
+export const DEFAULT_TOP_PERCENT = 10;
 /** Direct effects below this many logits are too small for a share of them to mean anything. */
 const SMALL_LOGITS = 0.1;
 /** Largest difference of the parts' sum from the whole that passes for rounding, in logits and as a share of the logit. */

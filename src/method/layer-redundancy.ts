@@ -24,6 +24,9 @@ import type { SweepRun, Variant } from "../run/variant.ts";
 import { meanOver, type Sample } from "./mean-over.ts";
 import { provenance } from "./provenance.ts";
 
+/** Lengths of runs of layers that are deleted together. */
+export const DEFAULT_BLOCKS: readonly number[] = [2, 4];
+
 export interface RedundancyOptions {
   /** Lengths of runs of layers deleted together. Default 2 and 4. */
   readonly blocks?: readonly number[] | undefined;
@@ -68,7 +71,7 @@ export async function layerRedundancy(
 ): Promise<Dataset> {
   const started = milliseconds();
   const layers = model.architecture.layers.length;
-  const blocks = (options.blocks ?? [2, 4]).filter(
+  const blocks = (options.blocks ?? DEFAULT_BLOCKS).filter(
     (length) => options.blocks !== undefined || length < layers,
   );
   const [first, last] = options.middle ?? [

@@ -31,7 +31,7 @@ export interface LensOptions {
 }
 
 /** Sites that show all there is of the stream. */
-const STREAM: readonly SiteName[] = ["resid_pre", "resid_mid", "resid_post"];
+export const STREAM: readonly SiteName[] = ["resid_pre", "resid_mid", "resid_post"];
 /** Prompts captured at once: bounds what their activations take. */
 const BATCH = 8;
 

@@ -10,6 +10,9 @@ import type { Cache } from "../run/forward.ts";
 import { forward } from "../run/forward.ts";
 import { provenance } from "./provenance.ts";
 
+/** Most probable tokens that are listed. */
+export const DEFAULT_TOP = 10;
+
 export interface NextTokenOptions {
   /** How many of the most probable tokens. Default 10; the whole vocabulary at most. */
   readonly top?: number | undefined;
@@ -32,7 +35,7 @@ export async function nextTokens(
   const { residuals } = await forward(model, [prompt.ids], { edits: [edits], runs });
   const last = residuals[0]?.slice(-model.architecture.dModel) ?? model.backend.allocate(0);
   const { logits = model.backend.allocate(0) } = await unembed(model, last, { logits: true });
-  const top = topLogits(logits, Math.min(options.top ?? 10, logits.length));
+  const top = topLogits(logits, Math.min(options.top ?? DEFAULT_TOP, logits.length));
   const ids = top.map(({ index }) => index);
   const total = logSumExp(logits);
   const values = Float64Array.from(top, ({ value }) => value);

@@ -9,6 +9,11 @@ import { runPart } from "../run/part.ts";
 /** `gaussian` and `uniform`: every number by itself; `covariance`: Gaussian with the covariance of the embeddings. */
 export type Distribution = "gaussian" | "uniform" | "covariance";
 
+/** Standard deviation of the noise over that of the embeddings: Meng et al. 2022. */
+export const DEFAULT_FACTOR = 3;
+/** Noised runs of a fact: as many as ROME takes. */
+export const DEFAULT_SAMPLES = 10;
+
 /** Ids embedded at once. */
 const CHUNK = 4096;
 

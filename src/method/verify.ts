@@ -7,6 +7,9 @@ import type { Reading } from "../run/read.ts";
 import { readRows } from "../run/read.ts";
 import type { SweepInput, SweepRun, Variant } from "../run/variant.ts";
 
+/** Random cells that are computed again, of a result. */
+export const DEFAULT_VERIFIED = 4;
+
 /** A run's own embedding offset as edits of the plain path. */
 export function offsetEdits({ architecture }: Model, run: SweepRun | undefined): Edit[] {
   if (run?.offset === undefined) return [];

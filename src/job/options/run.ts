@@ -1,0 +1,117 @@
+/** @file The options of `run` and `info`. */
+import { DEFAULT_TOP } from "../../method/next-token.ts";
+import { atLeast, choice, flag, text, whole } from "../fields.ts";
+import type { CommandOptions } from "./entry.ts";
+import { bos, prompt } from "./prompts.ts";
+import {
+  type MachineOptions,
+  machine,
+  needs,
+  type OutputOptions,
+  outputs,
+  seed,
+  showFaults,
+} from "./shared.ts";
+
+/** Longest continuation: the longest context in common use. */
+const MAX_GENERATED = 131_072;
+
+/** Tokens of the classic prompt on indirect objects. */
+export const DEFAULT_INFO_TOKENS = 14;
+
+export interface InfoOptions extends Pick<OutputOptions, "json" | "quiet"> {
+  /** Length of the prompt that shapes and costs are given for. */
+  readonly tokens?: number;
+}
+
+export const info: CommandOptions<InfoOptions> = {
+  table: {
+    tokens: {
+      read: whole(1),
+      takes: "<n>",
+      under: "measure",
+      help: `length of prompt for shapes and costs (default ${DEFAULT_INFO_TOKENS})`,
+    },
+    json: outputs.json,
+    quiet: outputs.quiet,
+  },
+  together: () => [],
+};
+
+export interface RunOptions extends OutputOptions, MachineOptions {
+  readonly prompt?: string;
+  readonly chat?: boolean;
+  readonly bos?: boolean;
+  readonly top?: number;
+  readonly generate?: number;
+  readonly temperature?: number;
+  readonly "top-k"?: number;
+  readonly seed?: number;
+  /** File of edits. */
+  readonly edit?: string;
+  readonly "edit-on"?: "prefill" | "every-step";
+}
+
+export const run: CommandOptions<RunOptions> = {
+  table: {
+    prompt,
+    chat: {
+      read: flag,
+      under: "prompts",
+      help: "the prompt as a user's message in the model's chat template",
+    },
+    bos,
+    top: {
+      read: whole(1),
+      takes: "<n>",
+      under: "measure",
+      help: `how many of the most probable tokens (default ${DEFAULT_TOP})`,
+    },
+    generate: {
+      read: whole(1, MAX_GENERATED),
+      takes: "<n>",
+      under: "measure",
+      help: "continue the prompt by at most n tokens",
+    },
+    temperature: {
+      read: atLeast(0),
+      takes: "<t>",
+      under: "measure",
+      help: "sample; 0 (default) takes the most probable token",
+    },
+    "top-k": {
+      read: whole(1),
+      takes: "<k>",
+      under: "measure",
+      help: "sample among the k most probable tokens",
+    },
+    seed: seed("sampling"),
+    edit: {
+      read: text,
+      takes: "<file>",
+      file: "read",
+      under: "values",
+      help: 'interventions: {"edits": […], "runs": ["prompt", …]}',
+    },
+    "edit-on": {
+      read: choice(["prefill", "every-step"]),
+      takes: "<when>",
+      under: "values",
+      help: "prefill (default): edit the prompt; every-step: what is generated too",
+    },
+    ...machine,
+    ...outputs,
+  },
+  together(options) {
+    const faults = needs(options, [
+      ["temperature", "generate"],
+      ["top-k", "generate"],
+      ["edit-on", "edit"],
+      ["edit-on", "generate"],
+    ]);
+    if (options.prompt === undefined) {
+      faults.push({ option: "prompt", found: "none", wanted: "a text", fix: "Give --prompt TEXT." });
+    }
+    return [...faults, ...showFaults(options)];
+  },
+};
