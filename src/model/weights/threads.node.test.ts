@@ -124,11 +124,11 @@ test("a process ends by itself, whether it closes the model, keeps it or lets it
   const library = new URL("../../../dist/index.js", import.meta.url).href;
   const collect = `model = undefined;
     for (let turn = 0; turn < 20; turn++) { gc(); await new Promise((done) => setTimeout(done, 20)); }`;
-  for (const end of ["await model.close()", "", collect]) {
+  const ask = `await nextTokens(model, "The capital of France is the city of");`;
+  for (const rest of [`${ask} await model.close()`, ask, `${ask} ${collect}`, "// asks nothing"]) {
     const script = `import { load, nextTokens } from ${JSON.stringify(library)};
-      let model = await load("pocket", { ahead: "all" });
-      await nextTokens(model, "The capital of France is the city of");
-      ${end}`;
+      let model = await load("pocket"${rest.startsWith(ask) ? `, { ahead: "all" }` : ""});
+      ${rest}`;
     const child = spawn(process.execPath, ["--expose-gc", "--input-type=module", "-e", script], {
       cwd: fileURLToPath(new URL("../../../", import.meta.url)),
     });

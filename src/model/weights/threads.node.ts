@@ -91,7 +91,6 @@ export function workerThreads(
     const worker = new Worker(entry, { resourceLimits: { maxYoungGenerationSizeMb: 4 } });
     const hand: Hand = { worker, job: undefined, proven: false };
     hands.add(hand);
-    worker.unref();
     worker.on("message", (found: Answer) => {
       const { job } = hand;
       hand.job = undefined;
@@ -102,6 +101,7 @@ export function workerThreads(
     });
     worker.on("error", (error) => lose(hand, error));
     worker.on("exit", () => lose(hand, new Error("a thread that decodes weights has ended")));
+    worker.unref(); // last: to listen is to keep the process alive
   };
 
   const ask = (request: Request): Promise<Answer> => {
