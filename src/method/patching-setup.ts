@@ -1,0 +1,116 @@
+/** @file What is decided before activation patching runs anything: prompts, grids of cells, and what is put in. */
+
+import type { Averaging, Direction } from "../metric/normalise.ts";
+import type { MetricName, MetricPlan } from "../metric/plan.ts";
+import { defaultMetric, metricPlans } from "../metric/plan.ts";
+import type { Model } from "../model/model.ts";
+import type { Pair } from "../model/pair.ts";
+import type { SweepInput } from "../run/variant.ts";
+import type { Ablation } from "./ablation.ts";
+import { drawReferences } from "./ablation.ts";
+import type { Chosen, Grid } from "./grid.ts";
+import { grids } from "./grid.ts";
+import type { SweepWork } from "./measure.ts";
+import { cleanRun, corruptRun, pairRuns } from "./measure.ts";
+
+export interface PatchingOptions extends SweepWork {
+  /** Sites to patch, one after the other: `resid_pre`, `z`, … or TransformerLens names. */
+  readonly sites: readonly string[];
+  /** What tells cells apart: some of layer, pos, head, neuron, dst, src. What is not named is patched all together. */
+  readonly by: readonly string[];
+  /** Labels to take along a dim, e.g. `{ neuron: [12, 900], layer: [3] }`. */
+  readonly choose?: Chosen | undefined;
+  /** `denoise` (default for source values) or `noise` (default for the other ablations). */
+  readonly direction?: Direction | undefined;
+  /** What is put in: the source run's values unless told otherwise. */
+  readonly ablate?: Ablation | undefined;
+  /** All sites in each cell at once. */
+  readonly joint?: boolean | undefined;
+  /** Keys and values of each query head by itself where several share one. */
+  readonly ungroup?: boolean | undefined;
+  /** `logit_diff` where the pairs have a foil, else `logprob`. */
+  readonly metric?: MetricName | undefined;
+  readonly averaging?: Averaging | undefined;
+  /** Scores between the baselines; asks that they differ. Default true. */
+  readonly normalize?: boolean | undefined;
+  /** Every pair's own values, with dim `pair`. */
+  readonly perPair?: boolean | undefined;
+  /** Token ids of the prompts that means and draws are taken from; the pairs' corrupt prompts if absent. */
+  readonly references?: readonly (readonly number[])[] | undefined;
+  /** Random cells computed again by whole forward passes. Default 4. */
+  readonly verify?: number | undefined;
+  /** Of draws, intervals and verification. Default 0. */
+  readonly seed?: number | undefined;
+}
+
+/** Everything that is decided before anything runs. */
+export interface PatchingSetup {
+  readonly pairs: readonly Pair[];
+  readonly plans: readonly MetricPlan[];
+  readonly metric: MetricName;
+  readonly direction: Direction;
+  readonly ablate: Ablation;
+  readonly grids: readonly Grid[];
+  /** Runs of the sweep: clean and corrupt of each pair, then reference prompts. */
+  readonly runs: SweepInput["runs"];
+  /** Resample ablation: for each pair, the runs it draws from. */
+  readonly drawn: readonly (readonly number[])[];
+  /** Edited runs of each cell whose effects are averaged. */
+  readonly draws: number;
+  readonly references: readonly (readonly number[])[];
+}
+
+/** @throws InputError as `activationPatching` does. */
+export function preparePatching(
+  model: Model,
+  pairs: readonly Pair[],
+  options: PatchingOptions,
+): PatchingSetup {
+  const { ablate = { kind: "source" }, metric = defaultMetric(pairs) } = options;
+  const direction = options.direction ?? (ablate.kind === "source" ? "denoise" : "noise");
+  const plans = metricPlans(pairs, metric);
+  const lengths = new Set(pairs.map(({ clean }, i) => clean.ids.length + (plans[i]?.appended.length ?? 0)));
+  const [positions] = lengths;
+  const laid = grids(model, { ...options, positions: lengths.size === 1 ? positions : undefined });
+
+  const own = pairRuns(pairs, plans);
+  const references = options.references ?? own.filter((_, index) => index % 2 === 1).map(({ ids }) => ids);
+  if (ablate.kind !== "resample") {
+    return {
+      pairs,
+      plans,
+      metric,
+      direction,
+      ablate,
+      grids: laid,
+      runs: own,
+      drawn: [],
+      draws: 1,
+      references,
+    };
+  }
+  const bases = pairs.map(({ where }, i) => ({ where, ids: own[baseRun(i, direction)]?.ids ?? [] }));
+  const drawn = drawReferences(bases, references, ablate).map((list) =>
+    list.map((index) => own.length + index),
+  );
+  const runs = [...own, ...references.map((ids) => ({ ids, read: [] }))];
+  return {
+    pairs,
+    plans,
+    metric,
+    direction,
+    ablate,
+    grids: laid,
+    runs,
+    drawn,
+    draws: ablate.draws,
+    references,
+  };
+}
+
+/** The run that is edited. */
+export const baseRun = (pair: number, direction: Direction): number =>
+  direction === "denoise" ? corruptRun(pair) : cleanRun(pair);
+/** The run that values are taken from. */
+export const sourceRun = (pair: number, direction: Direction): number =>
+  direction === "denoise" ? cleanRun(pair) : corruptRun(pair);
