@@ -5,6 +5,7 @@ import { families, goldenFacts } from "../../test/goldens/load.ts";
 import { chainNet } from "../../test/helpers/chain-net.ts";
 import { loadGolden } from "../../test/helpers/golden-model.ts";
 import { linearNet } from "../../test/helpers/linear-net.ts";
+import { idPair } from "../../test/helpers/pairs.ts";
 import { referenceBackend } from "../backend/reference/reference.ts";
 import { InputError } from "../core/errors.ts";
 import { metricRun } from "../metric/objective.ts";
@@ -24,30 +25,7 @@ import { attribution } from "./attribution.ts";
 
 const reference = referenceBackend();
 
-const tokens = (ids: readonly number[], text: string): Pair["clean"] => ({
-  text,
-  ids,
-  pieces: ids.map((id) => `<${id}>`),
-});
-
-function pairOf(
-  clean: readonly number[],
-  corrupt: readonly number[],
-  [answer, foil]: readonly number[],
-  id = "0",
-): Pair {
-  return {
-    id,
-    where: `pair ${id}`,
-    clean: tokens(clean, "clean"),
-    corrupt: tokens(corrupt, "corrupt"),
-    answers: [tokens([answer], "answer")],
-    foils: [tokens([foil], "foil")],
-    differing: clean.flatMap((token, position) => (token === corrupt[position] ? [] : [position])),
-  };
-}
-
-const toyPair = pairOf([1, 2, 3, 4, 2], [1, 5, 3, 0, 2], [1, 6]);
+const toyPair = idPair([1, 2, 3, 4, 2], [1, 5, 3, 0, 2], { answer: 1, foil: 6 });
 const values = (result: Dataset, name: string): number[] =>
   Array.from(result.dataVars[name]?.data ?? [], Number);
 const QUICK: AttributionOptions = { verifyTop: 0, samples: 0 };
@@ -135,7 +113,7 @@ describe("a linear network", () => {
 
   test("the mean of sizes keeps what the mean of signed effects cancels", async () => {
     const { clean, corrupt } = toyPair;
-    const swapped = pairOf(corrupt.ids, clean.ids, [1, 6], "1");
+    const swapped = idPair(corrupt.ids, clean.ids, { answer: 1, foil: 6, id: "1" });
     const result = await attribution(model, [toyPair, swapped], { ...QUICK, sites: ["z"] });
     const alone = await attribution(model, [toyPair], { ...QUICK, sites: ["z"] });
     expectClose(values(result, "z_score"), values(alone, "z").map(Math.abs), 1e-10);
@@ -145,7 +123,7 @@ describe("a linear network", () => {
 
 describe("one layer of attention under a linear readout", () => {
   // The last token differs too: of one layer, its query is the only one that matters.
-  const toyPair = pairOf([1, 2, 3, 4, 2], [1, 5, 3, 0, 6], [1, 6]);
+  const toyPair = idPair([1, 2, 3, 4, 2], [1, 5, 3, 0, 6], { answer: 1, foil: 6 });
   const keysAndQueries = { by: ["layer", "pos", "head"], direction: "noise" } as const;
 
   test.each([0.3, 3, 30, 300])(
@@ -186,7 +164,7 @@ describe("one layer of attention under a linear readout", () => {
 
 test("what a last block erases is seen when that block is dropped", async () => {
   const model = chainNet([1, 0, 0, 0, -0.999]);
-  const pair = pairOf([1], [2], [0, 4]);
+  const pair = idPair([1], [2], { answer: 0, foil: 4 });
   const [clean, corrupt] = await Promise.all(
     [1, 2].map(async (id) => (await forward(model, [[id]], { stopAfter: 1 })).residuals[0][0] / 2),
   );
@@ -201,7 +179,7 @@ test("what a last block erases is seen when that block is dropped", async () => 
 
 describe.each(["gemma3", "gpt-neox", "qwen2-sliding"])("%s", (name) => {
   const { patching } = goldenFacts(name);
-  const pair = pairOf(patching.clean, patching.corrupt, [patching.answer, patching.foil]);
+  const pair = idPair(patching.clean, patching.corrupt, patching);
 
   test("gradients with a block dropped are those of a run in which its contribution is held", async () => {
     const model = await loadGolden(name, reference);
@@ -305,78 +283,11 @@ describe.each(["gemma3", "gpt-neox", "qwen2-sliding"])("%s", (name) => {
   });
 });
 
-describe("integrated gradients", () => {
-  const name = "llama-gqa-tied";
-  const { patching } = goldenFacts(name);
-  const pair = pairOf(patching.clean, patching.corrupt, [patching.answer, patching.foil]);
-  const gap = async (rule: "midpoint" | "paper" | "code", steps: number, direction: "denoise" | "noise") => {
-    const model = await loadGolden(name, reference);
-    const estimator: Estimator = { kind: "ig", steps, rule };
-    const result = await attribution(model, [pair], {
-      ...QUICK,
-      sites: ["resid_pre"],
-      by: ["layer", "pos"],
-      choose: { layer: [0] },
-      estimator,
-      direction,
-    });
-    const total = values(result, "resid_pre").reduce((sum, value) => sum + value, 0);
-    const { baseline_clean: clean, baseline_corrupt: corrupt } = result.attrs;
-    const change = Number(clean) - Number(corrupt);
-    return total - (direction === "denoise" ? change : -change);
-  };
-
-  test.each(["denoise", "noise"] as const)(
-    "over inputs sum to the change of the metric, %s",
-    async (direction) => {
-      const midpoint = await gap("midpoint", 32, direction);
-      expect(Math.abs(midpoint)).toBeLessThan(0.02);
-      expect(Math.abs(midpoint)).toBeLessThan(Math.abs(await gap("midpoint", 16, direction)) / 3);
-    },
-  );
-
-  test("the rules' steps lie where they should: what is of order 1/m in the end rules is their difference", async () => {
-    const [paper, code, middle] = await Promise.all([
-      gap("paper", 4, "noise"),
-      gap("code", 4, "noise"),
-      gap("midpoint", 4, "noise"),
-    ]);
-    expect(await gap("paper", 8, "noise")).toBeCloseTo((paper + middle) / 2, 9);
-    expect(await gap("code", 8, "noise")).toBeCloseTo((code + middle) / 2, 9);
-    const ends = (await gap("paper", 1, "noise")) - (await gap("code", 1, "noise"));
-    expect(Math.abs(ends)).toBeGreaterThan(0.1);
-    expect(paper - code).toBeCloseTo(ends / 4, 9);
-  });
-
-  test("one step of the paper's rule is the plain estimate at the clean run", async () => {
-    const model = await loadGolden(name, reference);
-    const options = { ...QUICK, sites: ["z"], direction: "noise" } as const;
-    const one = await attribution(model, [pair], {
-      ...options,
-      estimator: { kind: "ig", steps: 1, rule: "paper" },
-    });
-    expectClose(values(one, "z"), values(await attribution(model, [pair], options), "z"), 1e-10);
-  });
-
-  test("over activations sum, over a whole site, to the exact effect of patching it", async () => {
-    const model = await loadGolden(name, reference);
-    const estimator: Estimator = { kind: "ig", over: "activations", steps: 24 };
-    const options = { ...QUICK, sites: ["z"], estimator };
-    const found = values(await attribution(model, [pair], options), "z");
-    const whole = await exactOf(model, [pair], { by: ["layer"] }, "z");
-    const { heads } = model.architecture;
-    for (const [layer, exact] of whole.entries()) {
-      const sum = found.slice(layer * heads, (layer + 1) * heads).reduce((total, value) => total + value, 0);
-      expect(Math.abs(sum - exact)).toBeLessThan(2e-3 * Math.max(1, Math.abs(exact)));
-    }
-  });
-});
-
 test("every site of every family has an estimate, 0 where nothing differs", async () => {
   for (const { name } of families()) {
     const model = await loadGolden(name, reference);
     const { patching, causal } = goldenFacts(name);
-    const pair = pairOf(patching.clean, patching.corrupt, [patching.answer, patching.foil]);
+    const pair = idPair(patching.clean, patching.corrupt, patching);
     const sites = sitesOf(model.definition.blocks[0]);
     const result = await attribution(model, [pair], {
       ...QUICK,

@@ -1,12 +1,12 @@
-/** @file Corruption comparison: against activation patching, whole passes and clouds by hand, its laws, a planted case. */
+/** @file Corruption comparison: against activation patching, whole passes and clouds by hand, and its laws. */
 import { describe, expect, test } from "vitest";
 import { goldenFacts } from "../../test/goldens/load.ts";
 import { loadGolden } from "../../test/helpers/golden-model.ts";
-import { type HandLayer, handNet } from "../../test/helpers/hand-net.ts";
+import { handNet } from "../../test/helpers/hand-net.ts";
+import { idPair, idTokens } from "../../test/helpers/pairs.ts";
 import { referenceBackend } from "../backend/reference/reference.ts";
 import type { Model } from "../model/model.ts";
 import type { Pair } from "../model/pair.ts";
-import type { Tokens } from "../model/pair-tokens.ts";
 import { distances, fitCloud } from "../numeric/mahalanobis.ts";
 import type { Dataset } from "../result/result.ts";
 import { patch } from "../run/edit.ts";
@@ -14,33 +14,19 @@ import { unembed } from "../run/ends.ts";
 import { forward } from "../run/forward.ts";
 import type { SiteName } from "../run/site.ts";
 import { activationPatching } from "./activation-patching.ts";
-import { compare } from "./corruption-agreement.ts";
 import { type ComparisonOptions, corruptionComparison } from "./corruptions.ts";
 
 const NAME = "llama-gqa-tied";
 const { patching } = goldenFacts(NAME);
 const model: Model = await loadGolden(NAME, referenceBackend());
 const LAYERS = model.architecture.layers.length;
-const tokens = (ids: readonly number[]): Tokens => ({ text: ids.join(), ids, pieces: ids.map(String) });
-const pairOf = (
-  clean: readonly number[],
-  corrupt: readonly number[],
-  { answer = patching.answer, foil = patching.foil, id = "0" } = {},
-): Pair => ({
-  id,
-  where: `pair ${id}`,
-  clean: tokens(clean),
-  corrupt: tokens(corrupt),
-  answers: [tokens([answer])],
-  foils: foil < 0 ? [] : [tokens([foil])],
-  differing: clean.flatMap((token, pos) => (token === corrupt[pos] ? [] : [pos])),
-});
+const { answer, foil } = patching;
 const { clean } = patching;
 const replaced = (at: Readonly<Record<number, number>>): number[] => clean.map((id, pos) => at[pos] ?? id);
-const pair = pairOf(clean, replaced({ 2: 7, 4: 9 }));
+const pair = idPair(clean, replaced({ 2: 7, 4: 9 }), { answer, foil });
 const others = [
-  pairOf(replaced({ 0: 3 }), replaced({ 0: 3, 3: 11, 4: 12 }), { answer: 5, foil: 8, id: "1" }),
-  pairOf(replaced({ 1: 4 }), replaced({ 1: 4, 4: 13, 5: 14 }), { answer: 6, foil: 9, id: "2" }),
+  idPair(replaced({ 0: 3 }), replaced({ 0: 3, 3: 11, 4: 12 }), { answer: 5, foil: 8, id: "1" }),
+  idPair(replaced({ 1: 4 }), replaced({ 1: 4, 4: 13, 5: 14 }), { answer: 6, foil: 9, id: "2" }),
 ];
 const run = (
   options: ComparisonOptions = {},
@@ -145,14 +131,14 @@ describe("laws", () => {
       ],
       layers: [{ v: [[0, 0, 1]], o: [[1, 0, 1]] }],
     });
-    const same = pairOf([0, 2], [1, 2], { answer: 0, foil: 1 });
+    const same = idPair([0, 2], [1, 2], { answer: 0, foil: 1 });
     const found = await run({ kinds: ["replacement", "mean"], metrics: ["logit_diff"] }, [same], twins);
     for (const grid of ["resid_pre", "mlp_out", "attn_out"])
       expect(new Set(values(found, `${grid}_logit_diff_effect`))).toEqual(new Set([0]));
   });
 
   test("restoring all that differs before the first layer, or the last state at the end, is the clean run", async () => {
-    const one = pairOf(clean, replaced({ 3: 9 }));
+    const one = idPair(clean, replaced({ 3: 9 }), { answer, foil });
     const found = await run(
       { samples: 2, sites: ["resid_pre", "resid_post"], kinds: ["noise", "mean", "zero", "replacement"] },
       [one],
@@ -307,136 +293,6 @@ test("a restored run's distance is that of its last stream at the last token, wh
     expect(values(found, `${site}_distance`)[cell]).toBeCloseTo(sums[at] ?? Number.NaN, 8);
 });
 
-describe("a planted case", () => {
-  // The answer is told by feature 0 (+1 or −1) in layer 1. Layer 5 is a guard: where feature 1, which both subjects have,
-  // is missing it drowns the answer. Replacement leaves the guard alone; noise and zero set it off.
-  const layers: HandLayer[] = Array.from({ length: 8 }, () => ({}));
-  layers[1] = {
-    up: [
-      [0, 0, 1],
-      [1, 0, -1],
-    ],
-    down: [
-      [2, 0, 1],
-      [2, 1, -1],
-    ],
-  };
-  layers[5] = { up: [[0, 1, -1]], upBias: [[0, 0, 1]], down: [[2, 0, -6]] };
-  const net = handNet(referenceBackend(), {
-    d: 3,
-    heads: 1,
-    dHead: 1,
-    neurons: 2,
-    embedding: [
-      [1, 1, 0],
-      [-1, 1, 0],
-    ],
-    unembedding: [
-      [0, 0, 1],
-      [0, 0, -1],
-    ],
-    layers,
-  });
-  const planted = pairOf([0], [1], { answer: 0, foil: 1 });
-
-  test("noise and zero find the guard, replacement the layer that tells; the verdict says so", async () => {
-    const found = await run(
-      {
-        sites: ["mlp_out"],
-        windows: [1],
-        metrics: ["logit_diff"],
-        kinds: ["noise", "replacement", "zero"],
-        factors: [3],
-        samples: 8,
-      },
-      [planted],
-      net,
-    );
-    const names = labels(found, "corruption");
-    const of = (name: string): number[] =>
-      values(found, "mlp_out_logit_diff_effect").slice(names.indexOf(name) * 8, names.indexOf(name) * 8 + 8);
-    // Logit difference 2 · (what layer 1 writes − 6 · what the guard lacks): 2 clean, −2 replaced, −12 without embedding.
-    expect(found.attrs.baseline_clean).toBe(2);
-    expect(of("replacement")).toEqual([0, 4, 0, 0, 0, 0, 0, 0]);
-    expect(of("zero")).toEqual([0, 2, 0, 0, 0, 12, 0, 0]);
-    expect(values(found, "mlp_out_logit_diff_detected").slice(8, 16)).toEqual([0, 1, 0, 0, 0, 0, 0, 0]);
-    const at = (variable: string, name: string): number =>
-      values(found, variable)[names.indexOf(name)] ?? Number.NaN;
-    expect(at("peak_layer", "replacement")).toBe(1);
-    expect(at("peak_layer", "noise 3σ")).toBe(5);
-    expect(at("peak_share", "zero")).toBeCloseTo(12 / 14, 12);
-    expect(at("peak_ratio", "zero")).toBeCloseTo(3, 12);
-    expect(at("detections_shared", "zero")).toBe(0);
-    const verdicts = found.attrs.verdicts as readonly { corruption: string; status: string }[];
-    expect(verdicts.map(({ corruption, status }) => [corruption, status])).toEqual([
-      ["noise 3σ", "part"],
-      ["zero", "part"],
-    ]);
-    expect((found.attrs.verdict as string[]).join("\n")).toContain(
-      "Zero: parts from replacement in mlp_out (it alone finds layer 5, last corrupted token: 0.86 of what it took, against 0.00; replacement alone finds layer 1, last corrupted token: 1.00 of what it took, against 0.14)",
-    );
-  });
-
-  test("a corruption that takes nothing is not asked what restores it", async () => {
-    const found = await run(
-      {
-        sites: ["mlp_out"],
-        windows: [1],
-        metrics: ["logit_diff"],
-        kinds: ["noise", "replacement"],
-        factors: [0],
-        samples: 2,
-      },
-      [planted],
-      net,
-    );
-    expect(found.attrs.verdicts).toEqual([{ corruption: "noise 0σ", grid: "mlp_out", status: "weak" }]);
-  });
-});
-
-describe("agreement", () => {
-  const CELLS = 12;
-  const rows = (units: number, of: (unit: number, cell: number) => number) => ({
-    data: Float64Array.from({ length: units * CELLS }, (_, i) => of(Math.floor(i / CELLS), i % CELLS)),
-    gaps: new Float64Array(units).fill(1),
-  });
-  const base = rows(6, (unit, cell) => (cell === 4 ? 5 : cell / 10) + 0.01 * unit);
-
-  test("the same effects three times as large, of a gap three times as large: other size, same order and shares", () => {
-    const larger = { data: base.data.map((value) => 3 * value), gaps: base.gaps.map((gap) => 3 * gap) };
-    const { findings, agreement } = compare([base, larger], { cells: CELLS, reference: 0, seed: 1 });
-    expect(agreement[0]?.[1]).toEqual({ value: 1, low: 1, high: 1 });
-    expect(findings[1]?.peakRatio.value).toBeCloseTo(3, 12);
-    expect(findings[1]?.peakRatio.low).toBeCloseTo(3, 12);
-    expect(findings[1]?.peakShareRatio.high).toBeCloseTo(1, 12);
-    expect([...(findings[1]?.detected ?? [])]).toEqual([0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0]);
-    expect(findings[1]?.sharedDetections).toBe(1);
-    expect(findings[1]?.detectedShare[4]).toBe(1);
-  });
-
-  test("the reverse order has the correlation −1; a cell below the mean is detected with its sign, and is not shared", () => {
-    const reverse = { data: base.data.map((value) => -value), gaps: base.gaps };
-    const { findings, agreement } = compare([base, reverse], { cells: CELLS, reference: 0, seed: 1 });
-    expect(agreement[1]?.[0]?.value).toBe(-1);
-    expect(findings[1]?.detected[4]).toBe(-1);
-    expect(findings[1]?.sharedDetections).toBe(0);
-  });
-
-  test("one cell in one pair of six: its mean has an interval, what one unit says has none", () => {
-    const some = rows(6, (unit, cell) => (cell === 2 && unit === 0 ? 6 : 0));
-    const single = rows(1, (_, cell) => cell);
-    const { findings, agreement } = compare([some, single], { cells: CELLS, reference: 1, seed: 1 });
-    expect(findings[0]?.effect[2]).toBe(1);
-    expect(findings[0]?.effectLow[2]).toBe(0);
-    expect(findings[0]?.effectHigh[2]).toBeGreaterThanOrEqual(2);
-    // The pair with the effect is in a resample of six with probability 1 − (5/6)⁶ = 0.665.
-    expect(Math.abs((findings[0]?.detectedShare[2] ?? 0) - 0.665)).toBeLessThan(0.07);
-    expect(findings[1]?.effectLow[2]).toBeNaN();
-    expect(findings[1]?.peakShare).toEqual({ value: 11, low: Number.NaN, high: Number.NaN });
-    expect(agreement[1]?.[1]).toEqual({ value: 1, low: Number.NaN, high: Number.NaN });
-  });
-});
-
 test("what cannot be compared is refused, or left out with a word", async () => {
   await expect(run({ kinds: ["resample"] })).rejects.toThrow(
     "pair 0, --corruption resample: found no other pair with 2 differing tokens and another answer; wanted at least one to draw from.",
@@ -452,10 +308,10 @@ test("what cannot be compared is refused, or left out with a word", async () => 
   await expect(run({ sites: ["nowhere", "scores"] })).rejects.toThrow(
     /--site: found "nowhere".*\n.*--site: found "scores"/,
   );
-  await expect(run({ symmetric: true }, [pairOf(clean, replaced({ 2: 7 }), { foil: -1 })])).rejects.toThrow(
+  await expect(run({ symmetric: true }, [idPair(clean, replaced({ 2: 7 }), { answer })])).rejects.toThrow(
     "pair 0, foil: found none; wanted the corrupt prompt's own answer for --symmetric",
   );
-  const long = { ...pair, answers: [tokens([1, 2])] };
+  const long = { ...pair, answers: [idTokens([1, 2])] };
   await expect(run({ metrics: ["prob"] }, [long])).rejects.toThrow(
     "pair 0, answer: found several tokens; wanted answers of one token",
   );
