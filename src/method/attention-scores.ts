@@ -28,6 +28,8 @@ export interface AttentionRequest {
   readonly sequences: readonly (readonly number[])[];
   /** All layers if absent. */
   readonly layers?: readonly number[] | undefined;
+  /** Without them, which take the longest, they are NaN. Default true. */
+  readonly standings?: boolean | undefined;
   readonly onLayer: (attention: LayerAttention) => void;
   readonly onProgress?: ((done: number, total: number) => void) | undefined;
   readonly signal?: { readonly aborted: boolean } | undefined;
@@ -41,14 +43,14 @@ const MAX_HELD_NUMBERS = 64e6;
 /** Hands out patterns and what follows from them, layer by layer of batches of prompts. */
 export async function readAttention(
   model: Model,
-  { sequences, onLayer, onProgress, signal, ...asked }: AttentionRequest,
+  { sequences, standings = true, onLayer, onProgress, signal, ...asked }: AttentionRequest,
 ): Promise<void> {
   const { heads, kvHeads, dHead, dModel } = model.architecture;
   const layers = asked.layers ?? [...model.definition.blocks.keys()];
   let done = 0;
   for (let start = 0; start < sequences.length; start += BATCH) {
     const batch = sequences.slice(start, start + BATCH);
-    const ways = await tokenDirections(model, batch);
+    const ways = standings ? await tokenDirections(model, batch) : [];
     const held = batch.reduce((sum, { length }) => sum + length * (heads * length + kvHeads * dHead), 0);
     const some = Math.max(1, Math.floor(MAX_HELD_NUMBERS / held));
     for (let first = 0; first < layers.length; first += some) {
@@ -65,7 +67,7 @@ export async function readAttention(
         for (const [index, cache] of caches.entries()) {
           const pattern = cache.get("pattern", layer).data;
           const written = await writtenFrom(model, block, { cache, layer });
-          const { tokens = [], columns = [] } = ways[index] ?? {};
+          const { tokens = [], columns = cache.ids } = ways[index] ?? {};
           onLayer({
             prompt: start + index,
             layer,

@@ -1,0 +1,165 @@
+/** @file Multiple-choice questions as tokens, with their own labels and with others: where labels and options stand. */
+import type { Fault } from "../core/errors.ts";
+import { type Random, random } from "../core/random.ts";
+import type { Prompted } from "../model/fact.ts";
+import { refuseListed } from "../model/pair-spec.ts";
+import { continuation, showTokens, type Tokens, tokensOf } from "../model/pair-tokens.ts";
+import type { Tokenizer } from "../model/tokenizer/tokenizer.ts";
+import { type Question, type QuestionSet, writeQuestion } from "./questions.ts";
+
+/** Which labels the options bear. `letters` are the set's own; `shuffled` the same, none at its own place. */
+export const labelKinds = ["letters", "random", "numbers", "shuffled"] as const;
+export type LabelKind = (typeof labelKinds)[number];
+
+/** A question as the model sees it. `answers` is the right label, `foils` are the others. */
+export interface Item extends Prompted {
+  readonly labels: readonly string[];
+  /** [option] token of the label as an answer. */
+  readonly letters: readonly number[];
+  /** Place of the right option, from 0. */
+  readonly correct: number;
+  /** [option] position of the label. */
+  readonly labelAt: readonly number[];
+  /** [option] position of the last token of the option's text. */
+  readonly textAt: readonly number[];
+  /** [pos] the option that a token is of, -1 outside them. */
+  readonly optionOf: readonly number[];
+}
+
+/** The same questions in every form that could be written. */
+export interface Items {
+  readonly kinds: readonly LabelKind[];
+  /** For each kind, every question in the same order. */
+  readonly items: Readonly<Partial<Record<LabelKind, readonly Item[]>>> & {
+    readonly letters: readonly Item[];
+  };
+  /** Why kinds are left out. */
+  readonly without: readonly string[];
+}
+
+const LETTERS = [..."ABCDEFGHIJKLMNOPQRSTUVWXYZ"];
+
+/**
+ * Tokenises questions.
+ * @throws InputError naming every label that is no token of its own, and labels that cannot be told apart.
+ */
+export function questionItems(
+  set: QuestionSet,
+  tokenizer: Tokenizer,
+  { bos = tokenizer.addsBos, seed }: { readonly bos?: boolean | undefined; readonly seed: number },
+): Items {
+  const source = random(seed);
+  const { labels, questions } = set;
+  const built = (question: Question, own: readonly string[]) =>
+    itemOf(set, question, { labels: own, tokenizer, bos });
+  const faults: Fault[] = [];
+  const letters = questions.map((question) => {
+    const { item, fault } = built(question, labels);
+    if (fault !== undefined) faults.push(fault);
+    return item;
+  });
+  refuseListed(faults);
+  const [first] = questions;
+  const items: Partial<Record<LabelKind, readonly Item[]>> & { letters: readonly Item[] } = { letters };
+  const without: string[] = [];
+  if (first !== undefined) {
+    /** Labels that make one token each in the first question stand for all. */
+    const single = (candidates: readonly string[]): string[] =>
+      candidates.filter((label) => built(first, labels.with(0, label)).fault === undefined);
+    const others = single(LETTERS.filter((label) => !labels.includes(label)));
+    const small = single(
+      LETTERS.map((label) => label.toLowerCase()).filter((label) => !labels.includes(label)),
+    );
+    const pool = others.length >= labels.length ? others : small;
+    const numbers = single(labels.map((_, index) => String(index + 1)).filter((n) => !labels.includes(n)));
+    const form = (kind: LabelKind, labelsOf: () => readonly string[]): void => {
+      const made = questions.map((question) => built(question, labelsOf()));
+      const wrong = made.find(({ fault }) => fault !== undefined)?.fault;
+      if (wrong === undefined) items[kind] = made.map(({ item }) => item);
+      else without.push(`${kind}: ${wrong.found}`);
+    };
+    const few = (found: readonly string[]): string =>
+      `${found.length} of the labels wanted are single tokens of this tokenizer`;
+    if (pool.length < labels.length) without.push(`random: ${few(pool)}`);
+    else form("random", () => source.shuffle(pool).slice(0, labels.length));
+    if (numbers.length < labels.length) without.push(`numbers: ${few(numbers)}`);
+    else form("numbers", () => numbers);
+    form("shuffled", () => deranged(labels, source));
+  }
+  return { kinds: labelKinds.filter((kind) => items[kind] !== undefined), items, without };
+}
+
+/** In another order, none at its own place: by drawing again, three times on average. */
+function deranged(labels: readonly string[], source: Random): string[] {
+  for (;;) {
+    const drawn = source.shuffle(labels);
+    if (drawn.every((label, place) => label !== labels[place])) return drawn;
+  }
+}
+
+function itemOf(
+  set: QuestionSet,
+  question: Question,
+  {
+    labels,
+    tokenizer,
+    bos,
+  }: { readonly labels: readonly string[]; readonly tokenizer: Tokenizer; readonly bos: boolean },
+): { readonly item: Item; readonly fault: Fault | undefined } {
+  const written = writeQuestion(set, question, labels);
+  const clean = tokensOf(written.text, tokenizer, { bos });
+  const follows = written.answers.map(
+    (answer) => continuation(answer, tokenizer, { prompt: clean, bos }).tokens,
+  );
+  const ends = tokenEnds(clean, tokenizer, bos);
+  const tokenOf = (character: number): number => ends.findIndex((end) => end > character);
+  const labelAt = written.labels.map(([, to]) => tokenOf(to - 1));
+  const textAt = written.texts.map(([, to]) => tokenOf(to - 1));
+  const starts = written.labels.map(([from]) => tokenOf(from));
+  const past = (textAt.at(-1) ?? 0) + 1;
+  const optionOf = clean.ids.map((_, position) =>
+    position >= past ? -1 : starts.findLastIndex((start) => position >= start),
+  );
+  const item: Item = {
+    id: question.id,
+    where: question.where,
+    clean,
+    answers: follows.filter((_, index) => index === question.correct),
+    foils: follows.filter((_, index) => index !== question.correct),
+    labels,
+    letters: follows.map(({ ids }) => ids[0] ?? -1),
+    correct: question.correct,
+    labelAt,
+    textAt,
+    optionOf,
+  };
+  return { item, fault: labelFault(item, follows) };
+}
+
+function labelFault({ where, labels, letters }: Item, follows: readonly Tokens[]): Fault | undefined {
+  const long = follows.findIndex(({ ids }) => ids.length !== 1);
+  if (long >= 0) {
+    const tokens = follows[long];
+    return {
+      where: `${where}, options`,
+      found: `label ${labels[long]}, ${tokens === undefined ? "no token" : `as an answer ${showTokens(tokens)}`}`,
+      wanted: "labels that are one token as an answer",
+    };
+  }
+  if (new Set(letters).size === letters.length) return undefined;
+  return { where: `${where}, options`, found: labels.join(", "), wanted: "labels that are different tokens" };
+}
+
+/** [pos] the character of the text at which each token ends; 0 for BOS. */
+function tokenEnds({ ids, text }: Tokens, tokenizer: Tokenizer, bos: boolean): number[] {
+  const special = bos && tokenizer.bosId !== undefined && tokenizer.bosId === ids[0] ? 1 : 0;
+  const decoded = tokenizer.decode(ids.slice(special));
+  // Tokenizers may put a space in front of the text.
+  const ahead = Math.max(
+    0,
+    decoded.indexOf(text.trimStart().slice(0, 20)) - (text.length - text.trimStart().length),
+  );
+  return ids.map((_, position) =>
+    position < special ? 0 : tokenizer.decode(ids.slice(special, position + 1)).length - ahead,
+  );
+}
