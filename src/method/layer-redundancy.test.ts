@@ -152,6 +152,11 @@ test("a block that adds nothing can go, and is called redundant", async () => {
   expect(values(found, "delete_agreement")[silent]).toBe(1);
   expect(values(found, "block_influence")[silent]).toBeCloseTo(0, 12);
   expect(found.dataVars.verdict?.data[silent]).toBe("redundant");
+  // Of the change, not of the loss: what texts differ in by themselves is not in it.
+  for (const side of ["low", "high"]) expect(values(found, `delete_effect_ci_${side}`)[silent]).toBe(0);
+  expect(values(found, "delete_ci_high")[silent]).toBeGreaterThan(
+    values(found, "delete_ci_low")[silent] ?? 0,
+  );
 });
 
 test("what cannot be done is refused, all at once", async () => {

@@ -38,7 +38,7 @@ export interface RedundancyOptions {
  * @returns a dataset of losses (nats a token; means over texts with 95 % intervals) over dim layer: `delete`; `direct`
  * (only the layer's own output taken out of the final stream, later layers as they were); `swap` (with the next layer);
  * `repeat`; over (blocks, layer) `delete_block`, that many layers from `layer` on; `reverse_middle`. Each has `_effect`
- * (less the unedited loss), `_agreement` (share of positions with the same most probable token) and `_kl`.
+ * (less the unedited loss of the same text; its interval is of that difference), `_agreement` (share of positions with the same most probable token) and `_kl`.
  * `block_influence` is 1 − the mean cosine between a layer's input and output. `verdict` puts total and direct effect together.
  * @throws InputError for texts of fewer than two tokens, layers that are not there.
  */

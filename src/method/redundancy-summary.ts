@@ -25,25 +25,37 @@ export function sampleOf({ loss, changed, influence }: ChangedText): Sample {
   return sample;
 }
 
-/** Units and words of a variable; what goes along with another is its detail. */
+/** What a variable is besides a loss, by the end of its name. */
+const aspects: readonly {
+  readonly of: RegExp;
+  readonly words: string;
+  readonly attrs: Readonly<Record<string, Json>>;
+}[] = [
+  {
+    of: /_effect$/,
+    words: "loss beyond the unedited model's on the same text, mean over texts",
+    attrs: { quantity: "effect" },
+  },
+  {
+    of: /_agreement$/,
+    words: "share of positions with the same most probable token",
+    attrs: { unit: "1", detail: true },
+  },
+  { of: /_kl$/, words: "KL(unedited ‖ edited), mean over positions", attrs: { detail: true } },
+  {
+    of: /^block_influence$/,
+    words: "1 − cosine between input and output",
+    attrs: { unit: "1", quantity: "influence" },
+  },
+];
+
+/** Units and words of a variable; what goes along with another is its detail. Bounds of intervals keep their words. */
 export function described(name: string, { dims, data, attrs }: Variable): Variable {
-  const words: Record<string, Json> = { ...attrs };
-  if (/_agreement(_|$)/.test(name)) {
-    Object.assign(words, {
-      unit: "1",
-      detail: true,
-      long_name: "share of positions with the same most probable token",
-    });
-  } else if (/_kl(_|$)/.test(name)) {
-    Object.assign(words, { detail: true, long_name: "KL(unedited ‖ edited), mean over positions" });
-  } else if (name.startsWith("block_influence")) {
-    Object.assign(words, {
-      unit: "1",
-      quantity: "influence",
-      long_name: "1 − cosine between input and output",
-    });
-  }
-  return { dims, data, attrs: words };
+  const [own = name, bound] = name.split(/_ci_(?=low$|high$)/);
+  const aspect = aspects.find(({ of }) => of.test(own));
+  if (aspect === undefined) return { dims, data, attrs };
+  const words = bound === undefined ? { long_name: aspect.words } : {};
+  return { dims, data, attrs: { ...attrs, ...aspect.attrs, ...words } };
 }
 
 export function verdictOf(variables: Readonly<Record<string, Variable>>): Variable {

@@ -75,15 +75,21 @@ function cellColumns(cells: readonly Shown[]): { title: string; text: (cell: Sho
     { title: "effect", text: (cell: Shown) => formatSigned(cell.effect) },
     ...(has("normalized") ? [{ title: "normalised", text: optional("normalized") }] : []),
     ...(has("exact") ? [{ title: "exact", text: optional("exact") }] : []),
-    ...(has("ciLow") ? [{ title: "95 % interval of the value", text: intervalText }] : []),
+    ...(has("ciLow") ? [{ title: intervalTitle(cells), text: intervalText }] : []),
   ];
 }
 
+/** What the interval of cells is of: the effect where any has one of that. */
+export function intervalTitle(cells: readonly Cell[]): string {
+  const isOfEffect = cells.some(({ effectCiLow }) => effectCiLow !== undefined);
+  return `95 % interval of the ${isOfEffect ? "effect" : "value"}`;
+}
+
 /** `-1.81 to -0.77`, or nothing where a cell has no interval. */
-export function intervalText({ ciLow, ciHigh }: Cell): string {
-  return ciLow === undefined || ciHigh === undefined
+export function intervalText({ ciLow, ciHigh, effectCiLow = ciLow, effectCiHigh = ciHigh }: Cell): string {
+  return effectCiLow === undefined || effectCiHigh === undefined
     ? ""
-    : `${formatNumber(ciLow)} to ${formatNumber(ciHigh)}`;
+    : `${formatNumber(effectCiLow)} to ${formatNumber(effectCiHigh)}`;
 }
 
 /** Titles and texts of a table of the strongest cells, for terminals and pages. */

@@ -26,7 +26,7 @@ export interface PanelCell extends Cell {
   readonly x: number;
   readonly y: number;
   readonly effect: number;
-  /** Interval of the effect, where there is one of the value. */
+  /** Interval of the effect: its own, else that of the value, moved. */
   readonly effectLow?: number;
   readonly effectHigh?: number;
 }
@@ -171,7 +171,9 @@ function sitePanels(dataset: Dataset, site: string, options: SiteOptions): Panel
 
 function panelCell(cell: Cell, at: { x: number; y: number; effect: number; none: number }): PanelCell {
   const { none, ...place } = at;
-  // The interval is of the value; the effect is the value moved by what counts as none.
+  if (cell.effectCiLow !== undefined && cell.effectCiHigh !== undefined)
+    return { ...cell, ...place, effectLow: cell.effectCiLow, effectHigh: cell.effectCiHigh };
+  // The effect is the value moved by what counts as none.
   const moved = cell.effect === undefined ? none : cell.value - cell.effect;
   if (cell.ciLow === undefined || cell.ciHigh === undefined) return { ...cell, ...place };
   return { ...cell, ...place, effectLow: cell.ciLow - moved, effectHigh: cell.ciHigh - moved };

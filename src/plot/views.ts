@@ -1,6 +1,7 @@
 /** @file Panels as Vega-Lite views: heat maps coloured by effect with zero neutral, and bars. */
 import type { Dataset, Json } from "../result/result.ts";
-import { dimWord, formatNumber, metricWord, noEffectWords, unitOf } from "../result/words.ts";
+import { dimWord, metricWord, noEffectWords, unitOf } from "../result/words.ts";
+import { intervalText, intervalTitle } from "./cell-table.ts";
 import { divergingColors, missingColor, signColors } from "./palette.ts";
 import { type Axis, axisText, isTopTokens, type Panel, type PanelCell } from "./panels.ts";
 
@@ -100,7 +101,7 @@ export function bars(dataset: Dataset, panel: Panel): Spec {
   const extent = list ? "x" : "y";
   const quantity = isTopTokens(dataset)
     ? "probability"
-    : `effect on ${metricWord(dataset)}${inUnit(dataset, panel.site)}`;
+    : `${effectWord(dataset, panel.site)}${inUnit(dataset, panel.site)}`;
   const axis = { title: panel.x.title, ...(list ? { labelLimit: 260 } : labelStyle(panel.x, step)) };
   const label = { field: "x", type: "ordinal", sort: null, scale: { domain, paddingInner: 0.15 }, axis };
   const layers: Spec[] = [
@@ -139,6 +140,13 @@ export function bars(dataset: Dataset, panel: Panel): Spec {
   };
 }
 
+/** What the bars of a variable measure; one that is no effect on the metric has words of its own. */
+function effectWord(dataset: Dataset, site: string): string {
+  const { quantity, long_name: name } = dataset.dataVars[site]?.attrs ?? {};
+  const isOther = quantity !== undefined && quantity !== "metric" && quantity !== "effect";
+  return isOther && typeof name === "string" ? name : `effect on ${metricWord(dataset)}`;
+}
+
 /** Names are read, not counted: such labels go down a list. */
 export function isBarList({ x, y }: Pick<Panel, "x" | "y">): boolean {
   return y === undefined && (x.dim === "rank" || x.labels.some(({ label }) => typeof label === "string"));
@@ -166,7 +174,7 @@ function row(panel: Panel, cell: PanelCell): Spec {
     ...Object.fromEntries(given),
     ...(hasInterval(cell)
       ? {
-          interval: `${formatNumber(cell.ciLow)} to ${formatNumber(cell.ciHigh)}`,
+          interval: intervalText(cell),
           certain: excludesZero(cell),
         }
       : {}),
@@ -184,7 +192,7 @@ function tooltip(dataset: Dataset, panel: Panel): Json {
     ...(isTopTokens(dataset) ? [] : [number("effect", "effect")]),
     ...(has("normalized") ? [number("normalized", "normalised")] : []),
     ...(has("exact") ? [number("exact", "exact")] : []),
-    ...(has("ciLow") ? [{ field: "interval", title: "95 % interval", type: "nominal" }] : []),
+    ...(has("ciLow") ? [{ field: "interval", title: intervalTitle(panel.cells), type: "nominal" }] : []),
   ];
 }
 
@@ -198,9 +206,7 @@ function inUnit(dataset: Dataset, site: string): string {
 }
 
 /** Whether the cell has an interval. */
-export function hasInterval(
-  cell: PanelCell,
-): cell is PanelCell & { ciLow: number; ciHigh: number; effectLow: number; effectHigh: number } {
+export function hasInterval(cell: PanelCell): cell is PanelCell & { effectLow: number; effectHigh: number } {
   return cell.effectLow !== undefined && cell.effectHigh !== undefined;
 }
 

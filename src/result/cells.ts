@@ -14,6 +14,12 @@ export interface Cell {
   readonly normalized?: number;
   /** `<site>_effect`: difference from the base run. */
   readonly effect?: number;
+  /**
+   * `<site>_effect_ci_low`, `<site>_effect_ci_high`: 95 % interval of the effect, where every sample is compared with its
+   * own base run. What samples have in common is not in it, as it is in that of the value.
+   */
+  readonly effectCiLow?: number;
+  readonly effectCiHigh?: number;
   /** `<site>_ci_low`, `<site>_ci_high`: 95 % interval of the value. */
   readonly ciLow?: number;
   readonly ciHigh?: number;
@@ -24,6 +30,8 @@ export interface Cell {
 const companions: { readonly [K in Exclude<keyof Cell, "value">]: string } = {
   normalized: "_normalized",
   effect: "_effect",
+  effectCiLow: "_effect_ci_low",
+  effectCiHigh: "_effect_ci_high",
   ciLow: "_ci_low",
   ciHigh: "_ci_high",
   exact: "_exact",
