@@ -2,8 +2,9 @@
 
 import { groupBy } from "../core/group.ts";
 import type { FloatArray } from "../core/tensor.ts";
+import { sizeOf } from "../core/tensor.ts";
 import { range } from "../numeric/cells.ts";
-import { batchEdits } from "./apply.ts";
+import { applyEdit, batchEdits, sourceOf } from "./apply.ts";
 import type { Batch } from "./batch.ts";
 import { batchOf, groupKey } from "./batch.ts";
 import type { BatchEdit, Layer, Past } from "./block.ts";
@@ -12,8 +13,11 @@ import type { Branch, Companions } from "./branch.ts";
 import { changedBy, runValue, valueAt } from "./branch.ts";
 import { capturedSites, handOut } from "./capture.ts";
 import type { Edit } from "./edit.ts";
+import { replacesTokens } from "./edit.ts";
 import type { SiteName } from "./site.ts";
+import { keptName, siteShape } from "./site.ts";
 import type { SweepCapture } from "./variant.ts";
+import type { ReplacedTokens } from "./whole.ts";
 import { fitsWhole, runWhole } from "./whole.ts";
 
 export interface BatchOptions {
@@ -83,8 +87,8 @@ export async function advanceAll(
 }
 
 /**
- * Takes batches of branches through the layer that start with it and that nobody looks into, each in one program
- * where that can be; those of `late` come aboard the first one behind attention.
+ * Takes batches of branches through the layer that start with it and that nobody looks into (see {@link isWhole}),
+ * each in one program where that can be; those of `late` come aboard the first one behind attention.
  */
 export async function advanceWhole(
   layer: Layer,
@@ -102,6 +106,7 @@ export async function advanceWhole(
         residual: stack(branches, scratch).get("resid_pre") as FloatArray,
         past: pastOf(branches, companions),
         late: stack(joining, (site, size) => scratch(`late ${site}`, size)),
+        replaced: replacedIn(layer, { branches, batch, companions }),
       });
       after.push(...advanced(layer, [...branches, ...joining], { companions, residual }));
     } else {
@@ -110,6 +115,44 @@ export async function advanceWhole(
     }
   }
   return after;
+}
+
+/** Whether a branch starts with the layer, and the layer's edits of it can be made within one program. */
+export function isWhole(layer: Layer, { state, edits }: Branch): boolean {
+  const here = edits.filter((edit) => edit.layer === layer.index);
+  return state.size === 1 && state.has("resid_pre") && here.every(replacesTokens);
+}
+
+/** What the layer's edits put in the place of computed values. */
+function replacedIn(
+  layer: Layer,
+  { branches, batch, companions }: { branches: readonly Branch[]; batch: Batch; companions: Companions },
+): Map<SiteName, ReplacedTokens> {
+  const { architecture } = layer.model;
+  const found = new Map<SiteName, { readonly tokens: number[]; readonly values: FloatArray[] }>();
+  for (const [row, { edits, positions, length }] of branches.entries()) {
+    for (const edit of edits.filter(({ layer: index }) => index === layer.index)) {
+      const site = keptName(layer.program, edit.site);
+      const chosen = new Set(edit.where.pos ?? positions);
+      const held = positions.filter((position) => chosen.has(position));
+      const [, ...value] = siteShape(edit.site, architecture, length);
+      const target = layer.model.backend.allocate(held.length * sizeOf(value));
+      const source = sourceOf(edit, (from, run) => runValue(layer, companions, { edit: from, run }));
+      applyEdit(edit, { architecture, target, offset: 0, positions: held, length, source });
+      const { tokens, values } = found.get(site) ?? { tokens: [], values: [] };
+      found.set(site, { tokens, values });
+      const first = batch.offsets[row] ?? 0;
+      for (const [index, position] of positions.entries())
+        if (chosen.has(position)) tokens.push(first + index);
+      values.push(target);
+    }
+  }
+  return new Map(
+    [...found].map(([site, { tokens, values }]) => [
+      site,
+      { tokens, values: concat(values, (size) => layer.contexts.scratch(`given ${site}`, size)) },
+    ]),
+  );
 }
 
 /** What the layer's edits make of each branch's row of `batch`. */

@@ -95,6 +95,13 @@ export function positionAxis(site: SiteName): "pos" | "dst" | "src" {
   return axes.includes("dst") ? "dst" : "src";
 }
 
+/** Whether the edit gives some tokens a value behind attention that owes nothing to the one computed. */
+export function replacesTokens({ site, where, action }: Edit): boolean {
+  const along = positionAxis(site);
+  const whole = Object.entries(where).every(([axis, indices]) => indices === undefined || axis === along);
+  return action === "replace" && SITES[site].stage === "after" && along === "pos" && whole;
+}
+
 /**
  * Whether cells of attention with src > dst stay as they are where attention is causal: scores are masked there, and
  * patterns are 0 in every run, so that only a number from outside can make a difference.

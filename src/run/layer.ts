@@ -3,13 +3,14 @@
  *
  * Where nobody looks into the layer, companions and variants go through it in one batch, so that the engine sees few
  * and large matrices. Where edits compare or replace values in it, the companions go first; the variants that the
- * layer does not edit follow in one batch, which those edited at `z` join behind attention. Whatever is edited
- * elsewhere, or has no room, follows in batches of its own.
+ * layer does not edit follow in one batch, which those edited at `z` join behind attention, and those in which it
+ * replaces whole tokens behind attention in another. Whatever is edited elsewhere, or has no room, follows in batches
+ * of its own.
  */
 
 import type { FloatArray } from "../core/tensor.ts";
 import type { BatchOptions } from "./advance.ts";
-import { advanceAll, advanced, advanceWhole, append, batchesOf } from "./advance.ts";
+import { advanceAll, advanced, advanceWhole, append, batchesOf, isWhole } from "./advance.ts";
 import type { Batch } from "./batch.ts";
 import { batchOf } from "./batch.ts";
 import type { Layer, SiteValue } from "./block.ts";
@@ -53,9 +54,8 @@ async function runInner(
   const atStart = join(layer, { companions: { batch: own, rowOf, values: start }, pending });
   const ready = [...branches, ...atStart.branches];
   const needed = neededSites(layer, [...atStart.pending, ...ready]);
-  const isPlain = (branch: Branch): boolean =>
-    capture === undefined && startsAt(branch, ["resid_pre"]) && !editedIn(layer, branch);
-  const [aboard = [], ...waiting] = batchesOf(layer, ready.filter(isPlain), {
+  const passes = (branch: Branch): boolean => capture === undefined && isWhole(layer, branch);
+  const [aboard = [], ...waiting] = batchesOf(layer, ready.filter(passes), {
     limit: batchTokens,
     first: batchTokens - own.tokens,
   });
@@ -93,7 +93,7 @@ async function runInner(
   });
   const through = await advanceWhole(layer, [aboard, ...waiting], { late, companions });
   const apart = [
-    ...ready.filter((branch) => !isPlain(branch)),
+    ...ready.filter((branch) => !passes(branch)),
     ...joined.branches.filter((branch) => !boards(branch)),
   ];
   const batches = [...missed, ...batchesOf(layer, apart, { limit: batchTokens })];

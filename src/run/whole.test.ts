@@ -8,7 +8,7 @@ import { range } from "../numeric/cells.ts";
 import { batchOf, contextCache, type Row } from "./batch.ts";
 import { type Layer, runBlock } from "./block.ts";
 import { startSites } from "./branch.ts";
-import { siteShape } from "./site.ts";
+import { keptName, SITE_NAMES, SITES, type SiteName, siteShape } from "./site.ts";
 import { fitsWhole, runWhole } from "./whole.ts";
 
 const row = (length: number, positions: ArrayLike<number> = range(length)): Row => ({
@@ -95,6 +95,27 @@ describe.each(bothBackends())("$name", (backend) => {
         want: ["resid_post"],
       });
       const past = { values: { rot_k: value("rot_k"), v: value("v") }, firstToken };
+      for (const sites of replaceable(layer)) {
+        const tokens = [branches.tokens - 1, 0, 3];
+        const replaced = new Map(
+          sites.map(
+            (site) => [site, { tokens, values: noise(tokens.length * widthOf(layer, site)) }] as const,
+          ),
+        );
+        const edited = await runBlock(layer, {
+          batch: branches,
+          known: new Map([["resid_pre", branchResidual]]),
+          past,
+          edits: [...replaced].map(([site, { values }]) => ({
+            site,
+            apply: (all) => put(all as FloatArray, { tokens, values }),
+          })),
+          want: ["resid_post"],
+        });
+        const given = await runWhole(layer, { batch: branches, residual: branchResidual, past, replaced });
+        expect(gap(given, edited.get("resid_post") as FloatArray)).toBeLessThan(rounding(backend));
+        expect(gap(given, wanted)).toBeGreaterThan(0.01);
+      }
       const joined = await runWhole(layer, { batch: branches, residual: branchResidual, past, late });
       expect(gap(joined, concat([wanted, restarted.get("resid_post") as FloatArray]))).toBeLessThan(
         rounding(backend),
@@ -102,6 +123,34 @@ describe.each(bothBackends())("$name", (backend) => {
     }
   });
 });
+
+/** Each site behind attention at which whole tokens can be given, and two of them at once. */
+function replaceable({ program }: Layer): SiteName[][] {
+  const sites = SITE_NAMES.filter(
+    (site) =>
+      program.sites.has(site) &&
+      SITES[site].stage === "after" &&
+      SITES[site].axes[0] === "pos" &&
+      keptName(program, site) === site,
+  );
+  return [
+    ...sites.map((site) => [site]),
+    ["attn_out", "mlp_out"].map((site) => keptName(program, site as SiteName)),
+  ];
+}
+
+const widthOf = ({ model }: Layer, site: SiteName): number =>
+  siteShape(site, model.architecture, 1).reduce((size, axis) => size * axis, 1);
+
+function put(
+  all: FloatArray,
+  { tokens, values }: { readonly tokens: readonly number[]; readonly values: FloatArray },
+): void {
+  const width = values.length / tokens.length;
+  for (const [index, token] of tokens.entries()) {
+    all.set(values.subarray(index * width, (index + 1) * width), token * width);
+  }
+}
 
 function concat(parts: readonly FloatArray[]): FloatArray {
   const [first] = parts;

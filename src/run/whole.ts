@@ -1,7 +1,7 @@
 /**
  * @file A whole block as one program, for rows that nobody looks into: queries, keys and values stay inside the
  * engine, and only the residual stream comes out. Attention takes the queries, keys and values of each group of rows
- * from those of all tokens, by number.
+ * from those of all tokens, by number; so do sites behind it at which some tokens are given.
  */
 
 import type { FloatArray, Tensor } from "../core/tensor.ts";
@@ -16,6 +16,7 @@ import type { Layer, Past } from "./block.ts";
 import { rotaryInputs } from "./block.ts";
 import { startSites } from "./branch.ts";
 import type { SiteName } from "./site.ts";
+import { keptName, SITE_NAMES } from "./site.ts";
 
 /** For how many groups there are programs: each takes time to compile, and keeps memory of its own. */
 const GROUP_COUNTS = [2, 8];
@@ -56,17 +57,28 @@ export interface WholeRun {
   readonly past: Past;
   /** Values of rows that come aboard behind attention, by the sites that they start from. They end behind the others. */
   readonly late?: ReadonlyMap<SiteName, FloatArray>;
+  /** Sites behind attention, by {@link keptName}, at which some tokens have another value than the one computed. */
+  readonly replaced?: ReadonlyMap<SiteName, ReplacedTokens>;
+}
+
+export interface ReplacedTokens {
+  /** Indices among the batch's tokens. */
+  readonly tokens: readonly number[];
+  /** Their values, one after the other. */
+  readonly values: FloatArray;
 }
 
 /** Takes rows through a block, if they fit; returns their resid_post. */
 export async function runWhole(layer: Layer, run: WholeRun): Promise<FloatArray> {
   const { model, contexts } = layer;
   const { batch, past, late = new Map<SiteName, FloatArray>() } = run;
+  const { replaced = new Map<SiteName, ReplacedTokens>() } = run;
   const groups = groupsFor(batch);
   const form: Form = {
     groups: groups.length,
     hasPast: past.values !== undefined,
     late: [...late.keys()],
+    replaced: SITE_NAMES.filter((site) => replaced.has(site)),
   };
   const whole = wholeBlock(layer, form);
   const given = whole.inputs.filter(({ role }) => role.kind === "state").map(({ name }) => name);
@@ -84,6 +96,14 @@ export async function runWhole(layer: Layer, run: WholeRun): Promise<FloatArray>
   for (const [site, data] of late) inputs[`late ${site}`] = rowsOf(`late ${site}`, data);
   for (const [site, data] of Object.entries(past.values ?? {})) {
     inputs[`past ${site}`] = rowsOf(`past ${site}`, data);
+  }
+  const lateTokens = (late.get("z")?.length ?? 0) / (model.architecture.heads * model.architecture.dHead);
+  const tokens = batch.tokens + lateTokens;
+  for (const [site, { tokens: taken, values }] of replaced) {
+    inputs[`given ${site}`] = rowsOf(`given ${site}`, values);
+    const from = Int32Array.from({ length: tokens }, (_, token) => token);
+    for (const [index, token] of taken.entries()) from[token] = tokens + index;
+    inputs[`from ${site}`] = { data: from, shape: [tokens] };
   }
   for (const [index, group] of groups.entries()) {
     const { rows, positions, length } = group;
@@ -129,6 +149,8 @@ interface Form {
   readonly hasPast: boolean;
   /** Sites that rows start from which come aboard behind attention: inputs `late z`, … */
   readonly late: readonly SiteName[];
+  /** Sites with replaced tokens, in order of computation: inputs `given mlp_out`, … and `from mlp_out`, … */
+  readonly replaced: readonly SiteName[];
 }
 
 const known = new WeakMap<Program, Map<string, Program>>();
@@ -138,13 +160,15 @@ function wholeBlock(layer: Layer, form: Form): Program {
   const ofBlock = known.get(block) ?? new Map<string, Program>();
   known.set(block, ofBlock);
   const key = JSON.stringify(form);
-  const found = ofBlock.get(key) ?? writeWhole(block, startSites(layer, "z"), form);
+  const found = ofBlock.get(key) ?? writeWhole(layer, form);
   ofBlock.set(key, found);
   return found;
 }
 
-/** `middle` are the sites from which a block goes on behind attention: z, and what goes by it. */
-function writeWhole(block: Program, middle: readonly SiteName[], { groups, hasPast, late }: Form): Program {
+function writeWhole(layer: Layer, { groups, hasPast, late, replaced }: Form): Program {
+  const { program: block } = layer;
+  // Where a block goes on behind attention: z, and what goes by it.
+  const middle = startSites(layer, "z");
   const b = builder();
   const shape = (site: SiteName, tokens: string): Shape => [
     tokens,
@@ -178,10 +202,23 @@ function writeWhole(block: Program, middle: readonly SiteName[], { groups, hasPa
     const all = late.length === 0 ? parts : [...parts, b.state(`late ${site}`, shape(site, "late"))];
     return all.length === 1 && site !== "z" ? before(site) : b.op("concat", all, { size: token });
   };
-  const given = Object.fromEntries(
-    middle.map((site) => [site, together(site, site === "z" ? mixed : [before(site)])]),
+  let reached = new Map(
+    middle.map((site) => [site, together(site, site === "z" ? mixed : [before(site)])] as const),
   );
-  const rest = cut(block, { given: middle, want: ["resid_post"] });
-  b.site("resid_post", inline(b, rest, { given, dims: { token } })("resid_post"));
+  const onward = (want: readonly SiteName[]): ((site: string) => Value) =>
+    inline(b, cut(block, { given: [...reached.keys()], want }), {
+      given: Object.fromEntries(reached),
+      dims: { token },
+    });
+  for (const site of replaced) {
+    const stops = new Set(startSites(layer, site).map((stop) => keptName(block, stop)));
+    const value = onward([...stops]);
+    reached = new Map([...stops].map((stop) => [stop, value(stop)]));
+    const table = b.op("concat", [value(site), b.state(`given ${site}`, shape(site, `given ${site}`))], {
+      size: `known ${site}`,
+    });
+    reached.set(site, b.op("take_rows", [b.context(`from ${site}`, [token], "int"), table]));
+  }
+  b.site("resid_post", onward(["resid_post"])("resid_post"));
   return b.build(["resid_post"]);
 }
