@@ -17,6 +17,7 @@ import type { GradientRun } from "../run/end-gradients.ts";
 import { endGradients } from "../run/end-gradients.ts";
 import type { LayerGradients } from "../run/gradients.ts";
 import { backward } from "../run/gradients.ts";
+import { blockNumbers, passWarnings, streamNumbers, tokensWithin } from "../run/pass-memory.ts";
 import type { SiteName } from "../run/site.ts";
 import { SITES } from "../run/site.ts";
 import type { Trajectory } from "../run/trajectory.ts";
@@ -60,7 +61,7 @@ const KEY_SITES: readonly SiteName[] = ["k", "rot_k", "keys", "k_heads"];
 /** Between blocks, or beside a block's contribution: dropping that block leaves their gradient. */
 const STREAM_SITES: readonly SiteName[] = ["resid_pre", "resid_mid", "resid_post"];
 
-/** Tokens of one forward pass: many pairs go together, all of them only where they are few. */
+/** Tokens of one forward pass, memory allowing: many pairs go together, all of them only where they are few. */
 const TOKENS_AT_ONCE = 2048;
 
 /** Effects of all cells on all pairs. Costs two forward passes and one backward a pair (with GradDrop, about half as many backward passes as there are layers). */
@@ -76,7 +77,8 @@ export async function estimateEffects(
   const source = new Float64Array(pairs.length);
   let backwards = 0;
   let done = 0;
-  for (const some of together(pairs)) {
+  const tokens = passTokens(model, pairs, { streams: options.gradDrop ? 1 : 0 });
+  for (const some of together(pairs, { tokens })) {
     const chunk = some.map((index) => pairs[index] as AttributionPair);
     const passed = await estimateTogether(model, chunk, {
       ...options,
@@ -97,14 +99,46 @@ export async function estimateEffects(
   return { signed, score, base, source, passes: { forwards: 2 * pairs.length, backwards } };
 }
 
-/** Pairs that are run together, by index: neighbours in length, so that attention has large groups. */
-export function* together(pairs: readonly AttributionPair[], rows = 2): Generator<number[]> {
+/** How many residual streams of all layers, beside the pass's own, are held at once. */
+interface Beside {
+  readonly streams: 0 | 1;
+}
+
+/** Numbers that a token takes on its way: residual streams of all layers, and one block's values and gradients. */
+function passNumbers(model: Model, pairs: readonly AttributionPair[], { streams }: Beside): number {
+  return (1 + streams) * streamNumbers(model) + blockNumbers(model, longest(pairs));
+}
+
+/** Tokens that go through the model together, as many as the budget allows. */
+export function passTokens(model: Model, pairs: readonly AttributionPair[], beside: Beside): number {
+  return tokensWithin(model, passNumbers(model, pairs, beside), TOKENS_AT_ONCE);
+}
+
+/** What a user who set a budget of memory should know. */
+export function memoryWarnings(model: Model, pairs: readonly AttributionPair[], beside: Beside): string[] {
+  return passWarnings(model, passNumbers(model, pairs, beside), 2 * longest(pairs));
+}
+
+/** Tokens of the longest prompt. */
+export function longest(pairs: readonly AttributionPair[]): number {
+  return Math.max(0, ...pairs.map(({ base }) => base.ids.length));
+}
+
+/**
+ * Pairs that are run together, by index: neighbours in length, so that attention has large groups. A pair is never
+ * split: alone it may have more tokens.
+ * @param limit.rows how many prompts a pair counts for; default 2
+ */
+export function* together(
+  pairs: readonly AttributionPair[],
+  { rows = 2, tokens }: { readonly rows?: number; readonly tokens: number },
+): Generator<number[]> {
   const length = (index: number): number => pairs[index]?.base.ids.length ?? 0;
   const order = [...pairs.keys()].sort((a, b) => length(a) - length(b));
   let some: number[] = [];
   let held = 0;
   for (const index of order) {
-    if (some.length > 0 && held + rows * length(index) > TOKENS_AT_ONCE) {
+    if (some.length > 0 && held + rows * length(index) > tokens) {
       yield some;
       some = [];
       held = 0;

@@ -19,7 +19,7 @@ import type { Trajectory } from "../run/trajectory.ts";
 import { trajectory } from "../run/trajectory.ts";
 import type { LayerCells } from "./attribution-cells.ts";
 import type { AttributionPair, Estimates } from "./attribution-estimate.ts";
-import { lowestLayer, together } from "./attribution-estimate.ts";
+import { lowestLayer, passTokens, together } from "./attribution-estimate.ts";
 
 /**
  * Where along the way gradients are taken, α from corrupt (0) to clean (1), m steps: `midpoint` (k − ½)/m, error
@@ -58,7 +58,9 @@ export async function integrateEffects(
   let forwards = 2 * pairs.length;
   let backwards = 0;
   let done = 0;
-  for (const some of together(pairs)) {
+  // Beside the two runs, one of as many tokens as either of them.
+  const tokens = passTokens(model, pairs, { streams: 1 });
+  for (const some of together(pairs, { tokens })) {
     const chunk = some.map((index) => pairs[index] as AttributionPair);
     const sites = [...new Set(cells.map(({ site }) => site))];
     const path = await trajectory(

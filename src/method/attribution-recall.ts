@@ -16,6 +16,7 @@ import type { Dataset, Json, Variable } from "../result/result.ts";
 import { dataset } from "../result/result.ts";
 import type { AttributionOptions, AttributionSetup, Estimator } from "./attribution.ts";
 import { estimate, prepareAttribution } from "./attribution.ts";
+import { memoryWarnings } from "./attribution-estimate.ts";
 import type { CellPlace } from "./attribution-exact.ts";
 import { exactEffects } from "./attribution-exact.ts";
 import { provenance } from "./provenance.ts";
@@ -119,6 +120,7 @@ export async function attributionRecall(
       budget,
       patches: Object.fromEntries(ESTIMATORS.map(({ name }, i) => [name, patches[i] ?? 0])),
       interval: 0.95,
+      warnings: memoryWarnings(model, setup.runs, { streams: 1 }),
       options: {
         sites: setup.cells.map(({ site }) => site),
         by: [...(setup.cells[0]?.grid.dims ?? [])],

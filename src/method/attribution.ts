@@ -17,7 +17,7 @@ import type { Dataset, Json, Variable } from "../result/result.ts";
 import { dataset } from "../result/result.ts";
 import type { LayerCells } from "./attribution-cells.ts";
 import type { AttributionPair, Estimates } from "./attribution-estimate.ts";
-import { estimateEffects } from "./attribution-estimate.ts";
+import { estimateEffects, memoryWarnings } from "./attribution-estimate.ts";
 import type { CellPlace, ExactPair, SweepHow } from "./attribution-exact.ts";
 import { exactEffects, subsetBound } from "./attribution-exact.ts";
 import { checkedCells, gather, pairFaults } from "./attribution-faults.ts";
@@ -251,7 +251,10 @@ export async function attribution(
     ...(bound === undefined
       ? {}
       : { hidden: { ...bound, bound: Number.isFinite(bound.bound) ? bound.bound : null } }),
-    warnings: [...baselineWarnings(pairs, baselines, setup.metric)],
+    warnings: [
+      ...baselineWarnings(pairs, baselines, setup.metric),
+      ...memoryWarnings(model, setup.runs, { streams: follows(estimator) ? 1 : 0 }),
+    ],
     options: {
       sites: [...(options.sites ?? DEFAULT_SITES)],
       by: [...(options.by ?? DEFAULT_BY)],
@@ -273,6 +276,11 @@ export async function attribution(
     coords: coordsOf(summary, { perPair, metric: setup.metric }),
     dataVars: variables(setup, found, { top, exact, unit, seed, perPair }),
   });
+}
+
+/** Whether there are streams beside those of one pass: dropped gradients, or runs on the way between the two. */
+function follows(estimator: Estimator): boolean {
+  return estimator.kind === "ig" || (estimator.kind === "atp-star" && (estimator.gradDrop ?? true));
 }
 
 /** The estimator with its defaults written out. */

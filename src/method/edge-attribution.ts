@@ -25,7 +25,7 @@ import { gather, pairFaults } from "./attribution-faults.ts";
 import { attributionRuns } from "./attribution-runs.ts";
 import { rankedEdges } from "./edge-pruning.ts";
 import type { EdgeEstimator } from "./edge-scores.ts";
-import { edgeScores } from "./edge-scores.ts";
+import { edgeMemoryWarnings, edgeScores } from "./edge-scores.ts";
 import { chosenEdges, exactEdges } from "./exact-edges.ts";
 import { provenance } from "./provenance.ts";
 
@@ -127,7 +127,7 @@ export async function edgeAttribution(
       [...exact.values()],
     ),
     ...intervals?.attrs,
-    warnings: [...baselineWarnings(pairs, baselines, metric)],
+    warnings: [...baselineWarnings(pairs, baselines, metric), ...edgeMemoryWarnings(model, runs)],
     options: {
       edges: options.edges === undefined ? "all" : [...options.edges],
       group_kv: graph.groupKv,

@@ -14,12 +14,13 @@ import type { RunDifferences } from "../run/contributions.ts";
 import { DIFFERENCE_SITES, runDifferences } from "../run/contributions.ts";
 import type { Edit } from "../run/edit.ts";
 import { endGradients } from "../run/end-gradients.ts";
+import { blockNumbers, passWarnings, streamNumbers, tokensWithin } from "../run/pass-memory.ts";
 import type { SiteName } from "../run/site.ts";
 import { siteShape } from "../run/site.ts";
 import type { Trajectory } from "../run/trajectory.ts";
 import { trajectory } from "../run/trajectory.ts";
 import type { AttributionPair, PassCount } from "./attribution-estimate.ts";
-import { together } from "./attribution-estimate.ts";
+import { longest, together } from "./attribution-estimate.ts";
 import type { StepRule } from "./attribution-gradients.ts";
 import { stepsOf } from "./attribution-gradients.ts";
 import type { SourceGroup } from "./edge-pass.ts";
@@ -79,7 +80,7 @@ export async function edgeScores(
     passes: { forwards: 0, backwards: 0 },
   };
   let done = 0;
-  for (const some of together(pairs, rowsOf(model))) {
+  for (const some of together(pairs, chunksOf(model, pairs))) {
     requireGoing(options.signal);
     const chunk = some.map((index) => pairs[index] as AttributionPair);
     const spent = await scoreTogether(model, chunk, {
@@ -103,9 +104,32 @@ const HELD_NUMBERS = 1 << 24;
 /** Of which a chunk of pairs is made by {@link together}, in tokens. */
 const CHUNK_TOKENS = 2048;
 
-/** How many of a chunk's rows a pair counts for, so that a layer's gradients stay within bounds. */
-function rowsOf({ architecture: { heads, dModel } }: Model): number {
-  return Math.max(2, Math.ceil((CHUNK_TOKENS * (3 * heads + 1) * dModel) / HELD_NUMBERS));
+/** How pairs make chunks: a layer's gradients stay within bounds, and all that a chunk holds within the budget, if there is one. */
+function chunksOf(
+  model: Model,
+  pairs: readonly AttributionPair[],
+): { readonly rows: number; readonly tokens: number } {
+  const { heads, dModel } = model.architecture;
+  const rows = Math.max(2, Math.ceil((CHUNK_TOKENS * (3 * heads + 1) * dModel) / HELD_NUMBERS));
+  const numbers = edgeNumbers(model, longest(pairs));
+  return { rows, tokens: rows * tokensWithin(model, numbers, CHUNK_TOKENS / rows) };
+}
+
+/** What a user who set a budget of memory should know. */
+export function edgeMemoryWarnings(model: Model, pairs: readonly AttributionPair[]): string[] {
+  return passWarnings(model, edgeNumbers(model, longest(pairs)), longest(pairs));
+}
+
+/**
+ * Numbers that a token of a pair takes: two residual streams of all layers (one of a run on the way between the two),
+ * outputs of heads and MLPs as they are in the other run and as they differ, gradients by all that a layer reads, what
+ * its heads write, and one block's values and gradients.
+ */
+function edgeNumbers(model: Model, length: number): number {
+  const { heads, dHead, dModel } = model.architecture;
+  const outputs = model.definition.blocks.length * (heads * dHead + dModel);
+  const layer = (3 * heads + 1) * dModel + 2 * heads * dModel;
+  return 2 * streamNumbers(model) + 2 * outputs + layer + blockNumbers(model, length);
 }
 
 interface Together extends EdgeScoreOptions {

@@ -3,7 +3,7 @@
 import type { FloatArray, Tensor } from "../core/tensor.ts";
 import type { Model } from "../model/model.ts";
 import { gradientSite, vjp } from "../program/vjp.ts";
-import { unembed } from "./ends.ts";
+import { lookUp, runEnd, unembed } from "./ends.ts";
 import { forward } from "./forward.ts";
 import type { Trajectory } from "./trajectory.ts";
 
@@ -133,17 +133,18 @@ async function unembedGradient(
   const { dModel } = model.architecture;
   const site = columns === undefined ? "logits" : "columns";
   const program = endProgram(model, site);
-  const want = [gradientSite("resid_post")];
-  const executable = await model.compile(program, { given: ["resid_post", gradientSite(site)], want });
-  const weights = await model.weights.get("ends");
   const tokens = residual.length / dModel;
-  const states: Record<string, Tensor> = {
-    resid_post: { data: residual, shape: [tokens, dModel] },
-    [gradientSite(site)]: { data: byLogits, shape: [tokens, byLogits.length / tokens] },
-    columns: { data: Int32Array.from(columns ?? []), shape: [columns?.length ?? 0] },
-  };
-  const inputs = executable.program.inputs.map(({ name }) => [name, states[name] ?? weights[name]] as const);
-  const found = await executable.run(Object.fromEntries(inputs) as Record<string, Tensor>);
+  // As on the way forward, chosen rows of the unembedding are read without the others.
+  const rows = columns === undefined ? {} : await lookUp(model, program, [["column_rows", columns]]);
+  const found = await runEnd(model, program, {
+    want: [gradientSite("resid_post")],
+    known: {
+      resid_post: { data: residual, shape: [tokens, dModel] },
+      [gradientSite(site)]: { data: byLogits, shape: [tokens, byLogits.length / tokens] },
+      ...rows,
+    },
+    context: { columns: { data: Int32Array.from(columns ?? []), shape: [columns?.length ?? 0] } },
+  });
   return (found[gradientSite("resid_post")] as Tensor<FloatArray>).data;
 }
 

@@ -33,7 +33,7 @@ export async function embed(model: Model, ids: Int32Array, positions: Int32Array
 }
 
 /** Rows of tables, read by themselves: by site, for the sites that the program has. */
-async function lookUp(
+export async function lookUp(
   model: Model,
   program: Program,
   wanted: readonly (readonly [site: string, rows: ArrayLike<number>])[],
@@ -56,8 +56,8 @@ function tableOf(program: Program, value: Value): string {
   return tableOf(program, (node.op === "take_rows" ? node.args[1] : node.args[0]) ?? "");
 }
 
-/** Runs a part of one of the ends; whole tables are only decoded where the part takes one. */
-async function runEnd(
+/** Runs a part of one of the ends, or of its gradient; whole tables are only decoded where the part takes one. */
+export async function runEnd(
   model: Model,
   program: Program,
   {

@@ -20,6 +20,7 @@ import type { GradientRun } from "./end-gradients.ts";
 import { endGradients } from "./end-gradients.ts";
 import type { Cache } from "./forward.ts";
 import { gradientFaults } from "./gradient-faults.ts";
+import { blockNumbers, tokensWithin } from "./pass-memory.ts";
 import type { SiteName } from "./site.ts";
 import { siteShape } from "./site.ts";
 import type { Trajectory } from "./trajectory.ts";
@@ -135,7 +136,7 @@ export interface BackwardOptions {
   readonly onLayer: (found: LayerGradients) => void | Promise<void>;
 }
 
-/** Tokens that go back together; several dropped gradients share one run of a block. */
+/** Tokens that go back together, memory allowing; several dropped gradients share one run of a block. */
 const TOKENS_AT_ONCE = 1024;
 
 /** Goes back over a trajectory, layer by layer. @returns the number of blocks gone through, over the number of blocks. */
@@ -145,7 +146,9 @@ export async function backward(model: Model, path: Trajectory, options: Backward
   let streams: { readonly dropped?: number; readonly gradient: FloatArray }[] = [
     { gradient: options.gradient },
   ];
-  const atOnce = Math.max(1, Math.floor(TOKENS_AT_ONCE / batch.tokens));
+  const longest = Math.max(0, ...batch.rows.map(({ length }) => length));
+  const fitting = tokensWithin(model, blockNumbers(model, longest), TOKENS_AT_ONCE);
+  const atOnce = Math.max(1, Math.floor(fitting / batch.tokens));
   const batches = new Map<number, Batch>();
   let passed = 0;
   for (let index = model.definition.blocks.length - 1; index >= lowest; index--) {
@@ -202,6 +205,7 @@ export async function backward(model: Model, path: Trajectory, options: Backward
     }
     await onLayer({ layer, values, streams: found });
     streams = next;
+    model.weights.release(index);
   }
   return passed / model.definition.blocks.length;
 }

@@ -26,7 +26,7 @@ export interface TrajectoryOptions {
   /** Edits of each sequence; a value of kind `run` is looked up in `runs`. */
   readonly edits?: readonly (readonly Edit[])[];
   readonly runs?: readonly Cache[];
-  /** Bytes for the values of all layers; beyond them only residual streams are kept. */
+  /** Bytes for the values of all layers; beyond them only residual streams are kept. Default: 512 MiB, or what the model's budget leaves for states. */
   readonly keepBytes?: number;
 }
 
@@ -36,7 +36,10 @@ export interface Trajectory {
   readonly final: FloatArray;
   /** Whether values were kept, so that going back computes nothing twice. */
   readonly kept: boolean;
-  /** A layer and its values after its edits: resid_pre, rot_q, rot_k, v, z, edited sites, and those asked for. */
+  /**
+   * A layer and its values after its edits: resid_pre, rot_q, rot_k, v, z, edited sites, and those asked for. Whoever asks
+   * for no more than these may release the layer's weights when done.
+   */
   at(index: number): Promise<{ readonly layer: Layer; readonly values: ReadonlyMap<SiteName, SiteValue> }>;
 }
 
@@ -51,7 +54,12 @@ export async function trajectory(
   options: TrajectoryOptions = {},
 ): Promise<Trajectory> {
   const { architecture, definition, backend } = model;
-  const { sites = [], edits = [], runs = [], keepBytes = DEFAULT_KEEP_BYTES } = options;
+  const {
+    sites = [],
+    edits = [],
+    runs = [],
+    keepBytes = Math.min(DEFAULT_KEEP_BYTES, model.stateBytes ?? Infinity),
+  } = options;
   requireLayers(edits.flat(), definition.blocks.length);
   const batch = batchOf(sequences.map(({ length }) => ({ positions: range(length), length })));
   const contexts = contextCache(architecture, backend.allocate);
@@ -105,6 +113,7 @@ export async function trajectory(
     });
     layers.push(kept ? found : new Map([["resid_pre", residual]]));
     residual = found.get("resid_post") as FloatArray;
+    model.weights.release(index);
   }
 
   return {
