@@ -103,6 +103,7 @@ export async function advanceWhole(
     if (fitsWhole(batch)) {
       const residual = await runWhole(layer, {
         batch,
+        place: index,
         residual: stack(branches, scratch).get("resid_pre") as FloatArray,
         past: pastOf(branches, companions),
         late: stack(joining, (site, size) => scratch(`late ${site}`, size)),

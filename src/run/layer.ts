@@ -63,6 +63,7 @@ async function runInner(
   if (needed.length === 0 && aboard.length === ready.length && fitsWhole(together)) {
     const residuals = await runWhole(layer, {
       batch: together,
+      place: 0,
       residual: append(layer, residual, aboard),
       past: {
         firstToken: (row) => own.offsets[rowOf.get(aboard[row - own.rows.length]?.run ?? -1) ?? -1] ?? 0,

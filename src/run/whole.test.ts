@@ -78,6 +78,7 @@ describe.each(bothBackends())("$name", (backend) => {
       expect(fitsWhole(all)).toBe(true);
       const together = await runWhole(layer, {
         batch: all,
+        place: 0,
         residual: concat([companionResidual, branchResidual]),
         past: { firstToken: (at) => firstToken(at - COMPANIONS.length) },
       });
@@ -112,11 +113,23 @@ describe.each(bothBackends())("$name", (backend) => {
           })),
           want: ["resid_post"],
         });
-        const given = await runWhole(layer, { batch: branches, residual: branchResidual, past, replaced });
+        const given = await runWhole(layer, {
+          batch: branches,
+          place: 0,
+          residual: branchResidual,
+          past,
+          replaced,
+        });
         expect(gap(given, edited.get("resid_post") as FloatArray)).toBeLessThan(rounding(backend));
         expect(gap(given, wanted)).toBeGreaterThan(0.01);
       }
-      const joined = await runWhole(layer, { batch: branches, residual: branchResidual, past, late });
+      const joined = await runWhole(layer, {
+        batch: branches,
+        place: 0,
+        residual: branchResidual,
+        past,
+        late,
+      });
       expect(gap(joined, concat([wanted, restarted.get("resid_post") as FloatArray]))).toBeLessThan(
         rounding(backend),
       );

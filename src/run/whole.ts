@@ -57,6 +57,8 @@ export interface WholeRun {
   readonly past: Past;
   /** Values of rows that come aboard behind attention, by the sites that they start from. They end behind the others. */
   readonly late?: ReadonlyMap<SiteName, FloatArray>;
+  /** Which of the layer's batches this is. */
+  readonly place: number;
   /** Sites behind attention, by {@link keptName}, at which some tokens have another value than the one computed. */
   readonly replaced?: ReadonlyMap<SiteName, ReplacedTokens>;
 }
@@ -68,7 +70,7 @@ export interface ReplacedTokens {
   readonly values: FloatArray;
 }
 
-/** Takes rows through a block, if they fit; returns their resid_post. */
+/** Takes rows through a block, if they fit; returns their resid_post, which holds until the layer after the next. */
 export async function runWhole(layer: Layer, run: WholeRun): Promise<FloatArray> {
   const { model, contexts } = layer;
   const { batch, past, late = new Map<SiteName, FloatArray>() } = run;
@@ -115,7 +117,11 @@ export async function runWhole(layer: Layer, run: WholeRun): Promise<FloatArray>
     };
   }
   const taken = executable.program.inputs.map(({ name }) => [name, inputs[name] as Tensor] as const);
-  const { resid_post } = await executable.run(Object.fromEntries(taken));
+  // The next layer reads what this one writes.
+  const name = `resid_post ${layer.index % 2} ${run.place}`;
+  const shape = [tokens, model.architecture.dModel];
+  const into = { resid_post: { data: contexts.scratch(name, sizeOf(shape)), shape } };
+  const { resid_post } = await executable.run(Object.fromEntries(taken), { into });
   return (resid_post as Tensor<FloatArray>).data;
 }
 
