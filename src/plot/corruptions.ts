@@ -17,6 +17,7 @@ import type { AttributionViews } from "./attribution.ts";
 import type { Spec } from "./views.ts";
 
 const PANEL = 170; // pixels: five beside each other are a page
+const WIDE_PANEL = 240; // where no more than three are
 const WIDTH = 900; // of four panels
 const LOW_PANEL = 130;
 const GREY = "#777777";
@@ -59,7 +60,7 @@ export function comparisonViews(
       symbolSize: 250,
     },
   };
-  const draw: Drawing = { dataset, view, metric, color };
+  const draw: Drawing = { dataset, view, metric, color, panel: grids.length > 3 ? PANEL : WIDE_PANEL };
   const rows: Spec[] = [];
   for (const role of byRole.length === 0 ? [] : shownRoles(view)) {
     const first = rows.length === 0;
@@ -87,6 +88,8 @@ interface Drawing {
   readonly view: ComparisonView;
   readonly metric: string;
   readonly color: Json;
+  /** Pixels across a panel of the upper rows. */
+  readonly panel: number;
 }
 
 function row(views: readonly Spec[]): Spec {
@@ -111,7 +114,7 @@ function banded({ corruptions, reference, weak }: ComparisonView): string[] {
 }
 
 function lines(
-  { dataset, view, metric, color }: Drawing,
+  { dataset, view, metric, color, panel }: Drawing,
   {
     grid,
     role,
@@ -138,14 +141,14 @@ function lines(
   );
   const x = layerAxis();
   const axis = {
-    title: isFirst ? ["share restored at", ...`the ${role}`.split(/ (?=\S+$)/)] : null,
+    title: isFirst ? ["share restored at", ...lineBroken(`the ${role}`)] : null,
     grid: true,
     gridColor: "#e8e8e8",
     tickCount: 5,
   };
   return {
     ...(title ? { title: heading(gridWords(grid)) } : {}),
-    width: PANEL,
+    width: panel,
     height: LOW_PANEL,
     layer: [
       {
@@ -162,12 +165,17 @@ function lines(
   };
 }
 
+/** Words that are longer than a panel is high, on two lines. */
+function lineBroken(text: string): string[] {
+  return text.length > 18 ? text.split(/ (?=\S+$)/) : [text];
+}
+
 function layerAxis(): Json {
   return { field: "layer", type: "quantitative", axis: { title: "layer", tickMinStep: 1, tickCount: 6 } };
 }
 
 function scatter(
-  { dataset, view, metric, color }: Drawing,
+  { dataset, view, metric, color, panel }: Drawing,
   {
     grid,
     noises,
@@ -193,8 +201,8 @@ function scatter(
   const ends = [Math.min(0, ...all), Math.max(0, ...all)].map((at) => ({ at }));
   return {
     title: heading(gridWords(grid)),
-    width: PANEL,
-    height: PANEL,
+    width: panel,
+    height: panel,
     layer: [
       {
         data: { values: ends },
@@ -267,7 +275,8 @@ function offRow({ dataset, view, color }: Drawing): Spec {
       field: "value",
       type: "quantitative",
       axis: { title: null, grid: true, gridColor: "#e8e8e8", tickCount: 5 },
-      scale: { zero: false },
+      // A labelled tick at the top of every panel, so that headings stand at one height.
+      scale: { zero: false, nice: 5 },
     };
     return {
       title: heading(title),
@@ -290,5 +299,6 @@ function offRow({ dataset, view, color }: Drawing): Spec {
   const isKnown = (variable: string): boolean =>
     !Number.isNaN(view.number(variable, { corruption: view.corruptions[0] ?? "", layer: 0, role: enters }));
   const kept = views.filter((_, at) => isKnown(panels[at]?.variable ?? ""));
-  return { hconcat: kept, spacing: 14, resolve: { scale: { color: "shared" } } };
+  // By the panels' frames: by all that is drawn, headings would stand where each one's topmost label lets them.
+  return { hconcat: kept, bounds: "flush", spacing: 56, resolve: { scale: { color: "shared" } } };
 }

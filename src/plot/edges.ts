@@ -10,7 +10,17 @@ import type { Spec } from "./views.ts";
 const BARS = 30;
 /** Lines that can be told apart. */
 const LINES = 200;
-const GRAPH_WIDTH = 560;
+/** Pixels of the names beside the bars, about. */
+const LABELS = 140;
+const BAR_WIDTH = 300;
+const GAP = 36;
+/** Pixels of the graph: a place for each node of its widest row, between these. */
+const PLACE = 90;
+const GRAPH_WIDTHS = { least: 240, most: 560 } as const;
+/** Sideways shifts of a row with one node, in places of the graph's width. */
+const SHIFTS = [0, 0.06, -0.06, 0.12, -0.12, 0.18, -0.18] as const;
+/** A line nearer to a node that it passes seems to end there. */
+const CLEAR = 0.06;
 
 /** The figure of a result about edges; undefined for any other. */
 export function edgeViews(dataset: Dataset): AttributionViews | undefined {
@@ -21,7 +31,9 @@ export function edgeViews(dataset: Dataset): AttributionViews | undefined {
   const unit = unitOf(dataset);
   const title = `score (${dataset.attrs.direction === "denoise" ? "rise" : "drop"} of the ${metricWord(dataset)}${unit === "" ? "" : `, ${unit}`})`;
   const hasExact = edges.some(({ exact }) => !Number.isNaN(exact));
+  const drawn = lines.length === 0 ? undefined : graph(lines);
   return {
+    width: LABELS + BAR_WIDTH + (drawn === undefined ? 0 : GAP + drawn.width),
     notes: [
       edgeWords(dataset),
       ...(lines.length === 0
@@ -32,8 +44,8 @@ export function edgeViews(dataset: Dataset): AttributionViews | undefined {
       ...(hasExact ? ["Diamonds: exact scores."] : []),
     ],
     view: {
-      hconcat: [bars(edges.slice(0, BARS), title), ...(lines.length === 0 ? [] : [graph(lines)])],
-      spacing: 36,
+      hconcat: [bars(edges.slice(0, BARS), title), ...(drawn === undefined ? [] : [drawn])],
+      spacing: GAP,
     },
   };
 }
@@ -61,7 +73,7 @@ function bars(edges: readonly ScoredEdge[], title: string): Spec {
   const tooltip = ["edge", "score", "low", "high", "exact"].map((field) => ({ field }));
   return {
     data: { values: rows },
-    width: 300,
+    width: BAR_WIDTH,
     height: { step: 17 },
     layer: [
       { mark: { type: "bar", aria: false }, encoding: { y, x: x("score"), color: colour, tooltip } },
@@ -98,13 +110,13 @@ interface Node {
   readonly place: number;
 }
 
-function graph(edges: readonly ScoredEdge[]): Spec {
+function graph(edges: readonly ScoredEdge[]): Spec & { readonly width: number } {
   const ends = edges.map(({ name, score }) => {
     const [from = "", to = ""] = name.split("->");
     const [, node = to, slot = ""] = /^(.*?)(?:<([qkv])>)?$/.exec(to) ?? [];
     return { name, score, from, to: node, slot };
   });
-  const nodes = laidOut(ends.flatMap(({ from, to }) => [from, to]));
+  const nodes = laidOut(ends);
   const largest = Math.max(...ends.map(({ score }) => Math.abs(score)), Number.MIN_VALUE);
   const rows = Math.max(0, ...[...nodes.values()].map(({ row }) => row));
   // The lightest first, so that heavy lines lie over them.
@@ -126,7 +138,7 @@ function graph(edges: readonly ScoredEdge[]): Spec {
   const x = { type: "quantitative", scale: { domain: [-0.04, 1.04], nice: false }, axis: null };
   const y = { type: "quantitative", scale: { domain: [-0.5, rows + 0.5], nice: false }, axis: null };
   return {
-    width: GRAPH_WIDTH,
+    width: Math.min(GRAPH_WIDTHS.most, Math.max(GRAPH_WIDTHS.least, PLACE * (widest + 1))),
     height: Math.max(300, Math.min(900, 30 * (rows + 1))),
     layer: [
       {
@@ -175,20 +187,50 @@ function graph(edges: readonly ScoredEdge[]): Spec {
   };
 }
 
-/** Where each of the named nodes stands. */
-function laidOut(names: readonly string[]): Map<string, Node> {
+interface Ends {
+  readonly from: string;
+  readonly to: string;
+}
+
+/** Where the nodes of the edges stand. */
+function laidOut(edges: readonly Ends[]): Map<string, Node> {
+  const names = edges.flatMap(({ from, to }) => [from, to]);
   const byDepth = new Map<number, string[]>();
   for (const name of new Set(names))
     byDepth.set(depthOf(name), [...(byDepth.get(depthOf(name)) ?? []), name]);
   const nodes = new Map<string, Node>();
   for (const [row, depth] of [...byDepth.keys()].sort((a, b) => a - b).entries()) {
     const inRow = (byDepth.get(depth) ?? []).sort((a, b) => headOf(a) - headOf(b));
-    // Neighbouring rows are set off a little, so that lines along a column do not run through nodes.
-    const shift = inRow.length === 1 ? 0.12 * ((row % 3) - 1) : 0;
     for (const [index, name] of inRow.entries())
-      nodes.set(name, { name, row, place: (index + 1) / (inRow.length + 1) + shift });
+      nodes.set(name, { name, row, place: (index + 1) / (inRow.length + 1) });
+  }
+  // One after the other, nodes alone in their row step aside until lines run through the fewest nodes.
+  for (const row of rowsOf(nodes)) {
+    const [node] = row;
+    if (node === undefined || row.length > 1) continue;
+    const moved = (shift: number): Map<string, Node> =>
+      new Map(nodes).set(node.name, { ...node, place: node.place + shift });
+    const best = SHIFTS.reduce((least, shift) =>
+      crowding(moved(shift), edges) < crowding(moved(least), edges) ? shift : least,
+    );
+    nodes.set(node.name, { ...node, place: node.place + best });
   }
   return nodes;
+}
+
+/** How near lines come to nodes that they pass, summed over both. */
+function crowding(nodes: ReadonlyMap<string, Node>, edges: readonly Ends[]): number {
+  const rows = rowsOf(nodes);
+  let sum = 0;
+  for (const edge of edges) {
+    const [from, to] = [nodes.get(edge.from), nodes.get(edge.to)];
+    if (from === undefined || to === undefined) continue;
+    for (let row = from.row + 1; row < to.row; row++) {
+      const at = from.place + ((to.place - from.place) * (row - from.row)) / (to.row - from.row);
+      for (const { place } of rows[row] ?? []) sum += Math.max(0, CLEAR - Math.abs(place - at));
+    }
+  }
+  return sum;
 }
 
 function rowsOf(nodes: ReadonlyMap<string, Node>): Node[][] {

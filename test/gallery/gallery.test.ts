@@ -14,6 +14,7 @@ import {
   repairedLayers,
 } from "../../src/result/fixtures.ts";
 import type { Dataset } from "../../src/result/result.ts";
+import { comparedCorruptions, scoredEdges } from "./results.ts";
 
 const figures: Readonly<Record<string, () => Dataset>> = {
   "layer-by-position": () => layerByPosition(8),
@@ -24,6 +25,8 @@ const figures: Readonly<Record<string, () => Dataset>> = {
   "next-tokens": nextTokens,
   attention: headScores,
   "self-repair": repairedLayers,
+  corruptions: comparedCorruptions,
+  edges: scoredEdges,
 };
 
 // After an intended change: npx vitest run test/gallery -u, and look at the pictures.
