@@ -168,6 +168,12 @@ test("shares are those of cells counted by hand from estimates and exact effects
   expect([numbers(found, "recall")[0], numbers(found, "budget_recall")[0]]).toEqual(values);
   expect(values[0]).toBeLessThan(values[1]);
   expect(values[1]).toBeLessThan(1);
+  // Of several sites, each by itself says what a run with that site alone says.
+  for (const site of options.sites) {
+    const alone = await attributionRecall(model, [pair], { ...options, sites: [site], top });
+    for (const name of ["recall", "budget_recall", "recall_gain"])
+      expect(numbers(found, `${site}_${name}`)).toEqual(numbers(alone, name));
+  }
 });
 
 test("verified recall waits for the last of the true top", () => {

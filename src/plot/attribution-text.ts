@@ -31,6 +31,13 @@ export function attributionLines(dataset: Dataset, columns: number): string[] | 
   }
 }
 
+interface SharesColumns {
+  /** Title of the estimators' column. */
+  readonly first: string;
+  /** No column without it. */
+  readonly patches?: (name: string) => number;
+}
+
 function recallLines(dataset: Dataset, columns: number): string[] {
   const names = texts(dataset, "estimator");
   const top = dataset.dims.top ?? 0;
@@ -50,32 +57,42 @@ function recallLines(dataset: Dataset, columns: number): string[] {
     ...tops.map((k) => formatNumber(Number((cost[i * top + k - 1] ?? Number.NaN).toPrecision(3)))),
     (over[i] ?? Number.NaN).toFixed(1),
   ]);
-  const order: Column = { title: "in the order of" };
-  const shares = (variable: string, patches: (name: string) => string): string[] =>
+  const shares = (variable: string, { first, patches }: SharesColumns): string[] =>
     table(
-      [order, right("patches"), { title: "share" }, { title: "minus AtP's" }],
-      names
-        .map((name, i) => [
-          name,
-          patches(name),
-          share(variable, i),
-          i === 0 ? "" : share(`${variable}_gain`, i),
-        ])
-        .filter(([, , found]) => found !== ""),
+      [
+        { title: first },
+        ...(patches ? [right("patches")] : []),
+        { title: "share" },
+        { title: "minus AtP's" },
+      ],
+      names.flatMap((name, i) => {
+        const found = share(variable, i);
+        if (found === "") return [];
+        const spent = patches ? [formatNumber(patches(name))] : [];
+        return [[name, ...spent, found, i === 0 ? "" : share(`${variable}_gain`, i)]];
+      }),
     );
   const budget = Number(dataset.attrs.budget);
   const patches = dataset.attrs.patches as Readonly<Record<string, number>>;
+  const inOrder = "in the order of";
+  const { sites = [] } = (dataset.attrs.options ?? {}) as { readonly sites?: readonly string[] };
   const tables = [
-    ...table([order, ...tops.map((k) => right(`top ${k}`)), right("× oracle")], costs),
+    ...table([{ title: inOrder }, ...tops.map((k) => right(`top ${k}`)), right("× oracle")], costs),
     "",
-    ...shares("recall", () => String(top)),
+    ...shares("recall", { first: inOrder, patches: () => top }),
     "",
-    ...shares("budget_recall", (name) => formatNumber(patches[name] ?? Math.floor(budget))),
+    ...shares("budget_recall", { first: inOrder, patches: (name) => patches[name] ?? Math.floor(budget) }),
+    ...sites
+      .filter((site) => dataset.dataVars[`${site}_recall`] !== undefined)
+      .flatMap((site) => ["", ...shares(`${site}_recall`, { first: `${site} alone` })]),
   ];
   const notes = [
     "top k: forward passes a pair until the k largest exact effects are verified; a backward pass counts as two.",
     "× oracle: that cost over the least possible, geometric mean with weights 1/k.",
     `share: of the true top ${top} among so many cells, the largest estimates first; in brackets 95 % intervals over pairs. First with as many patches for all, then with as many passes for all: ${formatNumber(budget)} a pair, estimates included.`,
+    ...(sites.length > 1
+      ? [`alone: the true top ${top} of that site's cells, and as many patches of its cells.`]
+      : []),
   ];
   return [
     ...tables.map((line) => truncate(line, columns)),
