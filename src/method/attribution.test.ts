@@ -111,6 +111,23 @@ describe("a linear network", () => {
     expect((result.attrs.hidden as { bound: number }).bound).toBeGreaterThan(Math.abs(rest));
   });
 
+  test("the bound on what was not verified covers it as often as it says, and closes in on it", async () => {
+    const all = values(await attribution(model, [toyPair], { ...QUICK, sites: ["z"] }), "z");
+    const rest = all.toSorted((a, b) => Math.abs(b) - Math.abs(a))[3] ?? Number.NaN;
+    const bound = async (samples: number, seed: number): Promise<number> => {
+      const options = { sites: ["z"], verifyTop: 3, samples, confidence: 0.9, seed };
+      const { attrs } = await attribution(model, [toyPair], options);
+      return (attrs.hidden as { bound: number }).bound;
+    };
+    let covered = 0;
+    const trials = 50;
+    for (let seed = 0; seed < trials; seed++) if ((await bound(16, seed)) >= Math.abs(rest)) covered++;
+    expect(covered / trials).toBeGreaterThan(0.9 - 2 * Math.sqrt((0.9 * 0.1) / trials));
+    // Where nothing interacts, a cell's difference of means is its effect: the bound is that and its error.
+    const excess = [await bound(100, 1), await bound(1000, 1)].map((value) => value - Math.abs(rest));
+    expect(excess[1]).toBeLessThan(0.4 * (excess[0] ?? 0));
+  });
+
   test("the mean of sizes keeps what the mean of signed effects cancels", async () => {
     const { clean, corrupt } = toyPair;
     const swapped = idPair(corrupt.ids, clean.ids, { answer: 1, foil: 6, id: "1" });
@@ -305,6 +322,21 @@ test("every site of every family has an estimate, 0 where nothing differs", asyn
       const same = found.filter((_, i) => causal && i % pair.clean.ids.length < first);
       expect(same.every((value) => value === 0)).toBe(true);
     }
+  }
+});
+
+test.each([
+  { kind: "atp" },
+  { kind: "atp-star" },
+  { kind: "ig" },
+  { kind: "ig", over: "activations", steps: 2 },
+] as const)("between two equal runs every estimate is 0: %o", async (estimator) => {
+  const model = await loadGolden("gemma3", reference);
+  const { clean, answer, foil } = goldenFacts("gemma3").patching;
+  const result = await attribution(model, [idPair(clean, clean, { answer, foil })], { ...QUICK, estimator });
+  for (const site of ["q", "k", "v", "z"]) {
+    expect(new Set(values(result, site).map(Math.abs))).toEqual(new Set([0]));
+    expect(new Set(values(result, `${site}_score`))).toEqual(new Set([0]));
   }
 });
 

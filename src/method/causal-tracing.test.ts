@@ -11,6 +11,8 @@ import type { Edit } from "../run/edit.ts";
 import { patch } from "../run/edit.ts";
 import { unembed } from "../run/ends.ts";
 import { forward } from "../run/forward.ts";
+import type { Reading } from "../run/read.ts";
+import { sweep } from "../run/sweep.ts";
 import { causalTracing, type TracingOptions } from "./causal-tracing.ts";
 import { drawNoise, embeddingSpread } from "./noise.ts";
 import { rolePositions, windowLayers } from "./tracing-cells.ts";
@@ -150,6 +152,45 @@ describe("laws", () => {
     expect(values(found, "resid_pre")[3]).toBeCloseTo(clean, 12);
     expect(values(found, "resid_post").at(-1)).toBeCloseTo(clean, 12);
     expect(values(found, "resid_pre").slice(0, 3)).toEqual(Array(3).fill(baseline(found, "corrupt")));
+  });
+
+  test("all embeddings of a longer subject restored, or all states after any layer, bring back everything", async () => {
+    const sigma = 3 * (await embeddingSpread(model));
+    const how = { distribution: "gaussian", factor: 3, samples: 1, tokens: SUBJECT.length } as const;
+    const values = await drawNoise(model, { ...how, sigma, antithetic: false, seed: 2 });
+    const read = [
+      { position: ids.length - 1, readout: { columns: [patching.answer], logsumexp: true } },
+    ] as const;
+    const all = [...Array(LAYERS).keys()].map((layer) => patch("resid_post", layer, { run: 0 }));
+    const restored = [patch("resid_pre", 0, { run: 0, where: { pos: SUBJECT } }), ...all];
+    const some = patch("resid_pre", 0, { run: 0, where: { pos: SUBJECT.slice(1) } });
+    const probability = ([found]: Reading): number =>
+      Math.exp((found?.columns?.[0] ?? Number.NaN) - (found?.logsumexp ?? Number.NaN));
+    const runs: number[] = [];
+    const variants: number[] = [];
+    await sweep(
+      model,
+      {
+        runs: [
+          { ids, read },
+          { ids, offset: { positions: SUBJECT, values }, read },
+        ],
+        count: restored.length + 1,
+        variant: (index) => ({ run: 1, edits: [restored[index] ?? some] }),
+      },
+      {
+        onRun: (run, reading) => {
+          runs[run] = probability(reading);
+        },
+        onReading: (index, reading) => {
+          variants[index] = probability(reading);
+        },
+      },
+    );
+    const [clean, noised] = runs;
+    expect(Math.abs(clean - noised)).toBeGreaterThan(0.01 * clean);
+    for (const value of variants.slice(0, -1)) expect(value).toBeCloseTo(clean, 12);
+    expect(variants.at(-1)).not.toBeCloseTo(clean, 6);
   });
 
   test("severing only what lies behind the last layer severs nothing; a window of one is the single output", async () => {
