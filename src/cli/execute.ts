@@ -13,6 +13,7 @@ import type { Experiment, ExperimentOf } from "../job/experiment.ts";
 import { hydraJob } from "../job/hydra.ts";
 import { describeModel } from "../job/info.ts";
 import type { JobContext } from "../job/input.ts";
+import { mcqJob } from "../job/mcq.ts";
 import type { MachineOptions, OutputOptions } from "../job/options/shared.ts";
 import type { CommandName, OptionsOf } from "../job/options.ts";
 import { patchJob } from "../job/patch.ts";
@@ -127,6 +128,7 @@ const jobs: { readonly [C in Computed]: Job<C> } = {
   trace: { label: "tracing", counts: "flops", run: traceJob },
   redundancy: { label: "cutting", counts: "steps", run: redundancyJob },
   hydra: { label: "ablating", counts: "steps", run: hydraJob },
+  mcq: { label: "asking", counts: "steps", run: mcqJob },
   attention: { label: "reading", counts: "steps", run: attentionJob },
   direct: { label: "splitting", counts: "steps", run: directJob },
 };

@@ -14,6 +14,7 @@ import { addExperiment } from "./experiment.ts";
 import { addHydra } from "./hydra.ts";
 import { addInfo } from "./info.ts";
 import { columnsOf, type Io } from "./io.ts";
+import { addMcq } from "./mcq.ts";
 import { addPatch } from "./patch.ts";
 import { addRedundancy } from "./redundancy.ts";
 import type { Request } from "./request.ts";
@@ -75,6 +76,7 @@ function programOf(io: Io): Command {
   addAttention(program, act);
   addRedundancy(program, act);
   addHydra(program, act);
+  addMcq(program, act);
   addExperiment(program, act);
   addAbilities(program, io);
   addBench(program, io);

@@ -6,6 +6,7 @@ import { type DirectOptions, direct } from "./options/direct.ts";
 import { type EdgesOptions, edges } from "./options/edges.ts";
 import type { CommandOptions, OptionEntry } from "./options/entry.ts";
 import { type HydraOptions, hydra } from "./options/hydra.ts";
+import { type McqOptions, mcq } from "./options/mcq.ts";
 import { type PatchOptions, patch } from "./options/patch.ts";
 import { type RedundancyOptions, redundancy } from "./options/redundancy.ts";
 import { type InfoOptions, info, type RunOptions, run } from "./options/run.ts";
@@ -24,6 +25,7 @@ export interface OptionsOf {
   readonly attention: AttentionOptions;
   readonly redundancy: RedundancyOptions;
   readonly hydra: HydraOptions;
+  readonly mcq: McqOptions;
 }
 export type CommandName = keyof OptionsOf;
 
@@ -40,6 +42,7 @@ export const commandOptions: { readonly [C in CommandName]: CommandOptions<Optio
   attention,
   redundancy,
   hydra,
+  mcq,
 };
 
 /** The options of a command with entries of some kind. */

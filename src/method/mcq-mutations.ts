@@ -23,6 +23,8 @@ export type Swap = (typeof swaps)[number];
 export interface Mutated extends LetterScores {
   /** Whether the answer is the one that a code of labels foresees; a code of places foresees the right one. */
   readonly byLabel: number;
+  /** Whether the answer is the label that the right option bears with the questions' own labels; NaN where none does. */
+  readonly asBefore: number;
 }
 
 /** [kind][swap][question] */
@@ -69,10 +71,14 @@ export async function mutations(
     const item = all[kind]?.[question] as Item;
     const original = items.items.letters[question] as Item;
     const scores = scoresOf(item, reading);
-    const foreseen = placeByLabel(item, original, swap);
+    const said = (place: number): number => (place < 0 ? Number.NaN : Number(scores.top === place));
     const into = found[kind]?.[swaps.indexOf(swap)];
-    if (into)
-      into[question] = { ...scores, byLabel: foreseen < 0 ? Number.NaN : Number(scores.top === foreseen) };
+    if (into === undefined) return;
+    into[question] = {
+      ...scores,
+      byLabel: said(placeByLabel(item, original, swap)),
+      asBefore: said(item.labels.indexOf(original.labels[item.correct] ?? "")),
+    };
   };
   const runs = all.flatMap((questions) => questions.map(itemRun));
   await sweep(

@@ -108,8 +108,13 @@ export async function nodeSteps(run: StepRun): Promise<NodeSteps> {
 }
 
 export interface ClassStep {
-  /** Those of the class "correct letter": of the minimal set, or all where it has none. */
-  readonly correct: readonly LetterHead[];
+  /**
+   * Heads whose code is looked for: of the class "correct letter" in the minimal set; else of that class; else those of the
+   * set that look at options, whatever at which.
+   */
+  readonly chosen: readonly LetterHead[];
+  /** Which of the three they are. */
+  readonly as: string;
   /** A head by its place in [layer, head]. */
   readonly at: (cell: number) => LetterHead;
 }
@@ -141,12 +146,23 @@ export async function classStep(
     thresholds: { ...classThresholds },
     correct_letter: all.map((cell) => headName(at(cell))),
   });
-  const own = all.filter((cell) => inSet[cell]);
-  return { correct: (own.length > 0 ? own : all).map(at), at };
+  const looking = [...cells.keys()].filter(
+    (cell) => inSet[cell] && (looks[cell]?.options ?? 0) >= classThresholds.least,
+  );
+  const candidates: readonly (readonly [as: string, found: readonly number[]])[] = [
+    ["correct-letter heads of the minimal set", all.filter((cell) => inSet[cell])],
+    ["correct-letter heads", all],
+    ["heads of the minimal set that look at options: none is a correct-letter head", looking],
+  ];
+  const [as, first] = candidates.find(([, list]) => list.length > 0) ?? ["none", []];
+  return { chosen: first.map(at), as, at };
 }
 
 /** Ranks and mutations, of heads that find the letter. */
-export async function codeSteps(run: StepRun, chosen: readonly LetterHead[]): Promise<void> {
+export async function codeSteps(
+  run: StepRun,
+  { chosen, as }: Pick<ClassStep, "chosen" | "as">,
+): Promise<void> {
   const { model, items, steps, seed, rank, ranks, common } = run;
   const { letters } = items.items;
   const { heads, kvHeads } = model.architecture;
@@ -154,6 +170,7 @@ export async function codeSteps(run: StepRun, chosen: readonly LetterHead[]): Pr
   const curves = await rankCurves(model, subspace, { items: letters, ranks, ...common("ranks") });
   steps.add("ranks", rankVariables(curves, seed), {
     heads: chosen.map(headName),
+    heads_are: as,
     keys_at: chosen.map(({ readsLabels }) => (readsLabels ? "label" : "text")),
     rotary: "before",
     query_heads_per_key: heads / kvHeads,

@@ -225,7 +225,7 @@ export function mutationVariables(
   { kinds, items }: Items,
   seed: number,
 ): Variables {
-  const samples = (name: "loss" | "accuracy" | "byLabel", variable: string): Sample[] =>
+  const samples = (name: "loss" | "accuracy" | "byLabel" | "asBefore", variable: string): Sample[] =>
     items.letters.map((_, question) => ({
       [variable]: {
         dims: ["labels", "swap"],
@@ -240,5 +240,6 @@ export function mutationVariables(
     ...means(samples("loss", "mutation_loss"), "nat", seed),
     ...means(samples("accuracy", "mutation_accuracy"), "1", seed),
     ...means(samples("byLabel", "mutation_by_label"), "1", seed),
+    ...means(samples("asBefore", "mutation_as_before"), "1", seed),
   };
 }

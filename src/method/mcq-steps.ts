@@ -14,7 +14,7 @@ const QUESTIONS: { readonly [S in McqStep]: string } = {
   effects: "What does each do in all, and how much of that is direct?",
   set: "How few of them keep the metric while all others come from another question?",
   classes: "What do heads look at from the last position?",
-  ranks: "How many directions do queries, keys and values of correct-letter heads take?",
+  ranks: "How many directions do the queries, keys and values of letter heads take?",
   mutations: "Do they find the second item, or the line labelled B?",
 };
 

@@ -19,6 +19,7 @@ import { classStep, codeSteps, headName, nodeSteps, type StepRun } from "./mcq-p
 import { type LetterMetric, letterUnits } from "./mcq-scores.ts";
 import { mcqSteps, stepRecords } from "./mcq-steps.ts";
 import { cuts } from "./mcq-subspace.ts";
+import { mcqVerdict } from "./mcq-verdict.ts";
 import { provenance } from "./provenance.ts";
 
 export interface McqOptions {
@@ -32,7 +33,7 @@ export interface McqOptions {
   readonly maxRank?: number | undefined;
   /** At which labels are told apart. Default one less than there are options. */
   readonly rank?: number | undefined;
-  /** Heads that are cut to low rank; those of the class "correct letter" in the minimal set if absent. */
+  /** Heads that are cut to low rank; if absent those of the class "correct letter", or, where there are none, those of the minimal set that look at options. */
   readonly heads?: readonly HeadName[] | undefined;
   /** Of draws and intervals. Default 0. */
   readonly seed?: number | undefined;
@@ -41,7 +42,8 @@ export interface McqOptions {
   readonly signal?: { readonly aborted: boolean } | undefined;
 }
 
-const DEFAULTS = { draws: 2, share: 0.9, maxRank: 8 } as const;
+/** What is done where nothing is asked for. */
+export const MCQ_DEFAULTS = { draws: 2, share: 0.9, maxRank: 8 } as const;
 /** Two halves of two: with fewer, a half has no spread. */
 const MIN_QUESTIONS = 4;
 /** Parts of a step's progress. */
@@ -56,7 +58,7 @@ const PARTS = 100;
  */
 export async function mcq(model: Model, items: Items, options: McqOptions = {}): Promise<Dataset> {
   const started = milliseconds();
-  const { metric = "logit_diff", draws = DEFAULTS.draws, share = DEFAULTS.share, seed = 0 } = options;
+  const { metric = "logit_diff", draws = MCQ_DEFAULTS.draws, share = MCQ_DEFAULTS.share, seed = 0 } = options;
   const { letters } = items.items;
   const { heads, dHead } = model.architecture;
   const rank = options.rank ?? Math.min(dHead, (letters[0]?.labels.length ?? 1) - 1);
@@ -72,7 +74,7 @@ export async function mcq(model: Model, items: Items, options: McqOptions = {}):
     share,
     seed,
     rank,
-    ranks: ranksUpTo(dHead, options.maxRank ?? DEFAULTS.maxRank),
+    ranks: ranksUpTo(dHead, options.maxRank ?? MCQ_DEFAULTS.maxRank),
     common: (step) => ({
       seed,
       stateBytes: options.stateBytes,
@@ -86,9 +88,11 @@ export async function mcq(model: Model, items: Items, options: McqOptions = {}):
   const found = await nodeSteps(run);
   const { clean, curve } = found;
   const classed = await classStep(run, found);
-  const chosen = options.heads?.map(({ layer, head }) => classed.at(layer * heads + head)) ?? classed.correct;
-  if (chosen.length > 0) await codeSteps(run, chosen);
-  return dataset({
+  const named = options.heads?.map(({ layer, head }) => classed.at(layer * heads + head));
+  const coded = named === undefined ? classed : { chosen: named, as: "as named" };
+  const { chosen } = coded;
+  if (chosen.length > 0) await codeSteps(run, coded);
+  const result = dataset({
     attrs: {
       method: "mcq",
       metric,
@@ -103,7 +107,7 @@ export async function mcq(model: Model, items: Items, options: McqOptions = {}):
         metric,
         draws,
         share,
-        max_rank: options.maxRank ?? DEFAULTS.maxRank,
+        max_rank: options.maxRank ?? MCQ_DEFAULTS.maxRank,
         rank,
         heads: options.heads?.map(headName) ?? null,
         seed,
@@ -145,6 +149,7 @@ export async function mcq(model: Model, items: Items, options: McqOptions = {}):
     },
     dataVars: steps.variables(),
   });
+  return { ...result, attrs: { ...result.attrs, verdict: mcqVerdict(result) } };
 }
 
 function ranksUpTo(dHead: number, most: number): number[] {

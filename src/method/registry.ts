@@ -69,6 +69,12 @@ export const methods: readonly Method[] = [
     source: "McGrath et al. 2023 (Hydra effect); Rushing & Nanda 2024; Wang et al. 2022 (backup heads)",
   },
   {
+    name: "mcq",
+    command: "mcq",
+    summary: "multiple choice: which parts find the letter of the right answer, and by what code",
+    source: "Lieberum et al. 2023 (Chinchilla)",
+  },
+  {
     name: "redundancy",
     command: "redundancy",
     summary: "delete, exchange, repeat and reverse layers; what later layers make up for",

@@ -7,6 +7,7 @@ import { comparisonViews } from "./corruptions.ts";
 import { edgeViews } from "./edges.ts";
 import { hydraViews } from "./hydra.ts";
 import { wrap } from "./labels.ts";
+import { mcqViews } from "./mcq.ts";
 import { axisText, layPanels, type Panel, type PanelOptions, type Panels } from "./panels.ts";
 import { isTrace, tracingViews } from "./tracing.ts";
 import { bars, excludesZero, hasInterval, heatMap, isBarList, MAX_NAMED, type Spec } from "./views.ts";
@@ -71,6 +72,7 @@ function ownViews(dataset: Dataset, sites?: readonly string[]): AttributionViews
     attentionViews(dataset) ??
     hydraViews(dataset) ??
     edgeViews(dataset) ??
+    mcqViews(dataset) ??
     comparisonViews(dataset, sites)
   );
 }

@@ -8,6 +8,7 @@ import { barTable, strongestRows, topTokens } from "./cell-table.ts";
 import { comparisonLines } from "./corruptions-text.ts";
 import { edgeLines } from "./edges-text.ts";
 import { truncate, wrap } from "./labels.ts";
+import { mcqLines } from "./mcq-text.ts";
 import { type Axis, isTopTokens, layPanels, type Panel, type PanelOptions } from "./panels.ts";
 import { table } from "./table.ts";
 import { type ColorDepth, shaded } from "./terminal-color.ts";
@@ -38,6 +39,7 @@ export function terminal(dataset: Dataset, options: TerminalOptions = {}): strin
       ? (attributionLines(dataset, columns) ??
         attentionLines(dataset, columns) ??
         edgeLines(dataset, columns) ??
+        mcqLines(dataset, columns) ??
         comparisonLines(dataset, columns))
       : undefined;
   if (own !== undefined) return finish([...lines, "", ...own]);

@@ -1,0 +1,90 @@
+import { expect, test } from "vitest";
+import { load } from "../model/load.node.ts";
+import { questionItems } from "./question-items.ts";
+import { readQuestions, worldQuestions, writeQuestion } from "./questions.ts";
+
+const question = {
+  question: "What is the capital of France?",
+  options: { A: "Halle", B: "Paris" },
+  answer: "B",
+};
+const file = (more: object = {}): string => JSON.stringify({ questions: [question], ...more });
+
+test("a question is written as MMLU has it, shots with their answers in front, labels exchanged throughout", () => {
+  const shot = { question: "One?", options: { A: "yes", B: "no" }, answer: "A" };
+  const set = readQuestions(file({ prefix: "Questions.\n", shots: [shot] }), "q.json");
+  const [asked] = set.questions;
+  if (asked === undefined) throw new Error("no question");
+  const { text, labels, texts, answers } = writeQuestion(set, asked, ["C", "D"]);
+  expect(text).toBe(
+    "Questions.\nOne?\nC. yes\nD. no\nAnswer: C\n\nWhat is the capital of France?\nC. Halle\nD. Paris\nAnswer:",
+  );
+  expect(labels.map((span) => text.slice(...span))).toEqual(["C", "D"]);
+  expect(labels[0]?.[0]).toBe(text.lastIndexOf("C. Halle"));
+  expect(texts.map((span) => text.slice(...span))).toEqual(["Halle", "Paris"]);
+  expect(answers).toEqual([" C", " D"]);
+});
+
+test("a format of one's own, with signs that patterns would read otherwise", () => {
+  const format = { question: "Q: {question} ({options} ) A:", option: " {label}={text}", answer: "{label}" };
+  const odd = { ...question, question: "What is $& in {text}?", options: { A: "$1", B: "{label}" } };
+  const set = readQuestions(file({ format, questions: [odd] }), "q.json");
+  const [asked] = set.questions;
+  expect(asked && writeQuestion(set, asked, set.labels).text).toBe(
+    "Q: What is $& in {text}? ( A=$1 B={label} ) A:",
+  );
+});
+
+test("all that is wrong with a file is said at once", () => {
+  expect(() => readQuestions("{", "q.json")).toThrow(/q\.json: found what is not JSON/);
+  const bad = [
+    { ...question, answer: "C" },
+    { ...question, options: { A: "x", C: "y" }, answer: "A" },
+    { ...question, id: "0" },
+  ];
+  expect(() => readQuestions(file({ questions: bad }), "q.json")).toThrow(
+    [
+      'q.json, questions[0], answer: found "C"; wanted A, B.',
+      "q.json, questions[1], options: found A, C; wanted A, B, as in the first question.",
+      'q.json, questions[2], id: found "0" again; wanted an id of its own.',
+    ].join("\n"),
+  );
+  const worse = {
+    questions: [{ ...question, options: { A: "x" }, colour: "red" }],
+    format: { question: "?" },
+  };
+  expect(() => readQuestions(JSON.stringify(worse), "q.json")).toThrow(
+    /questions\[0\]\.options: found .*2 to 26 options[\s\S]*unknown key colour|unknown key colour[\s\S]*2 to 26 options/,
+  );
+  expect(() => readQuestions(JSON.stringify(worse), "q.json")).toThrow(
+    /\{question\} and \{options\}, once each/,
+  );
+});
+
+test("labels and the ends of options stand where their tokens do, under each kind of labels", async () => {
+  const model = await load("pocket");
+  const set = worldQuestions({ n: 8, seed: 3 });
+  const { kinds, items, without } = questionItems(set, model.tokenizer, { seed: 3 });
+  await model.close();
+  expect(kinds).toEqual(["letters", "numbers", "shuffled"]);
+  expect(without.join()).toMatch(/^random: /);
+  for (const kind of kinds) {
+    for (const [index, item] of (items[kind] ?? []).entries()) {
+      const asked = set.questions[index];
+      const piece = (position: number): string => (item.clean.pieces[position] ?? "").trim();
+      expect(item.labelAt.map(piece)).toEqual(item.labels);
+      expect(item.textAt.map(piece)).toEqual(asked?.options.map((option) => option.split(/\s+/).at(-1)));
+      expect(item.answers[0]?.text).toBe(` ${item.labels[item.correct]}`);
+      expect(item.foils.length).toBe(3);
+      for (const [place, position] of item.textAt.entries()) expect(item.optionOf[position]).toBe(place);
+      expect(item.optionOf[(item.labelAt[0] ?? 0) - 1]).toBe(-1);
+      expect(item.optionOf.at(-1)).toBe(-1);
+    }
+  }
+  for (const { labels } of items.shuffled ?? []) {
+    expect([...labels].sort()).toEqual(set.labels);
+    for (const [place, label] of labels.entries()) expect(label).not.toBe(set.labels[place]);
+  }
+  // Each letter is right as often as any other.
+  expect(items.letters.map(({ correct }) => correct).sort()).toEqual([0, 0, 1, 1, 2, 2, 3, 3]);
+});
