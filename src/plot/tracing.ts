@@ -26,6 +26,13 @@ export function isTrace(dataset: Dataset): boolean {
   return dataset.attrs.method === "causal-tracing" && dataset.dims.layer !== undefined;
 }
 
+/** One panel of a row. What all panels of a row share stands beside the first. */
+interface Panel {
+  readonly name: string;
+  readonly cells: readonly Cell[];
+  readonly isFirst: boolean;
+}
+
 interface Cell {
   readonly layer: number;
   readonly place: string;
@@ -39,8 +46,10 @@ export function tracingViews(dataset: Dataset, wanted?: readonly string[]): Spec
   const names = (wanted ?? sites(dataset)).filter((name) => dataset.dataVars[name]?.dims[0] === "layer");
   const all = names.map((name) => cellsOf(dataset, name));
   const limit = Math.max(1e-12, ...all.flat().map(({ effect }) => Math.abs(effect)));
-  const maps = names.map((name, at) => heatMap(dataset, { name, cells: all[at] ?? [], limit }));
-  const lines = names.map((name, at) => lineView(dataset, { name, cells: all[at] ?? [] }));
+  const maps = names.map((name, at) =>
+    heatMap(dataset, { name, cells: all[at] ?? [], limit, isFirst: at === 0 }),
+  );
+  const lines = names.map((name, at) => lineView(dataset, { name, cells: all[at] ?? [], isFirst: at === 0 }));
   const rows: Spec[] = [{ hconcat: maps, spacing: 16, resolve: { scale: { color: "shared", y: "shared" } } }];
   if (dataset.dims.role !== undefined)
     rows.push({ hconcat: lines, spacing: 16, resolve: { scale: { y: "shared" } } });
@@ -101,16 +110,17 @@ function everyFew(layers: readonly number[]): number[] {
 
 function heatMap(
   dataset: Dataset,
-  { name, cells, limit }: { readonly name: string; readonly cells: readonly Cell[]; readonly limit: number },
+  { name, cells, limit, isFirst }: Panel & { readonly limit: number },
 ): Spec {
   const middle = (divergingColors.length - 1) / 2;
   const layers = labelsOf(dataset, "layer").map(Number);
   const names = places(dataset);
+  const height = Math.max(90, 18 * names.length);
   return {
     title: titleOf(dataset, name),
     data: { values: cells.map((cell) => ({ ...cell, low: null, high: null })) },
     width: Math.max(220, Math.min(330, 9 * layers.length)),
-    height: Math.max(90, 18 * names.length),
+    height,
     mark: { type: "rect", aria: false },
     encoding: {
       x: {
@@ -119,7 +129,13 @@ function heatMap(
         scale: { domain: layers },
         axis: { title: "layer", labelAngle: 0, values: everyFew(layers) },
       },
-      y: { field: "place", type: "ordinal", sort: null, scale: { domain: names }, axis: { title: null } },
+      y: {
+        field: "place",
+        type: "ordinal",
+        sort: null,
+        scale: { domain: names },
+        axis: { title: null, labels: isFirst },
+      },
       color: {
         field: "effect",
         type: "quantitative",
@@ -137,6 +153,7 @@ function heatMap(
             "0 = as under noise",
           ],
           values: [-limit, -limit / 2, 0, limit / 2, limit],
+          gradientLength: Math.min(150, height - 30), // with its title no taller than the panels
           labelExpr: "datum.value === 0 ? '0' : format(datum.value, '+.3~g')",
         },
       },
@@ -149,10 +166,7 @@ function heatMap(
   };
 }
 
-function lineView(
-  dataset: Dataset,
-  { name, cells }: { readonly name: string; readonly cells: readonly Cell[] },
-): Spec {
+function lineView(dataset: Dataset, { name, cells, isFirst }: Panel): Spec {
   const names = places(dataset);
   const layers = labelsOf(dataset, "layer").length;
   const color = {
@@ -160,10 +174,16 @@ function lineView(
     type: "nominal",
     sort: names,
     scale: { domain: names, range: lineColors },
-    legend: { title: null },
+    // Of the lines, not of the pale bands.
+    legend: { title: null, symbolType: "stroke", symbolOpacity: 1, symbolStrokeWidth: 2.5 },
   };
-  const x = { field: "layer", type: "quantitative", axis: { title: "layer", tickMinStep: 1 } };
-  const axis = { title: quantity(dataset), grid: true, gridColor: "#e5e5e5" };
+  const x = {
+    field: "layer",
+    type: "quantitative",
+    scale: { domain: [0, Math.max(1, layers - 1)], nice: false },
+    axis: { title: "layer", tickMinStep: 1 },
+  };
+  const axis = { title: isFirst ? quantity(dataset) : null, grid: true, gridColor: "#e5e5e5" };
   const banded = cells.filter(({ low, high }) => !Number.isNaN(low) && !Number.isNaN(high));
   return {
     title: titleOf(dataset, name),
