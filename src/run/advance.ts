@@ -17,7 +17,7 @@ import { replacesTokens } from "./edit.ts";
 import type { SiteName } from "./site.ts";
 import { keptName, siteShape } from "./site.ts";
 import type { SweepCapture } from "./variant.ts";
-import type { ReplacedTokens } from "./whole.ts";
+import type { ReplacedTokens, WholeRun } from "./whole.ts";
 import { fitsWhole, runWhole } from "./whole.ts";
 
 export interface BatchOptions {
@@ -103,11 +103,10 @@ export async function advanceWhole(
     if (fitsWhole(batch)) {
       const residual = await runWhole(layer, {
         batch,
-        place: index,
+        place: index + 1, // 0 is that of the companions
         residual: stack(branches, scratch).get("resid_pre") as FloatArray,
         past: pastOf(branches, companions),
-        late: stack(joining, (site, size) => scratch(`late ${site}`, size)),
-        replaced: replacedIn(layer, { branches, batch, companions }),
+        ...givenTo(layer, { branches, late: joining, batch, companions }),
       });
       after.push(...advanced(layer, [...branches, ...joining], { companions, residual }));
     } else {
@@ -124,12 +123,22 @@ export function isWhole(layer: Layer, { state, edits }: Branch): boolean {
   return state.size === 1 && state.has("resid_pre") && here.every(replacesTokens);
 }
 
-/** What the layer's edits put in the place of computed values. */
-function replacedIn(
+interface Given {
+  /** The last rows of the batch. */
+  readonly branches: readonly Branch[];
+  readonly late: readonly Branch[];
+  readonly batch: Batch;
+  readonly companions: Companions;
+}
+
+/** What a batch is given on its way: rows that come aboard late, and what edits put in the place of computed values. */
+export function givenTo(
   layer: Layer,
-  { branches, batch, companions }: { branches: readonly Branch[]; batch: Batch; companions: Companions },
-): Map<SiteName, ReplacedTokens> {
-  const { architecture } = layer.model;
+  { branches, late, batch, companions }: Given,
+): Required<Pick<WholeRun, "late" | "replaced">> {
+  const { contexts, model } = layer;
+  const { architecture } = model;
+  const firstRow = batch.rows.length - branches.length;
   const found = new Map<SiteName, { readonly tokens: number[]; readonly values: FloatArray[] }>();
   for (const [row, { edits, positions, length }] of branches.entries()) {
     for (const edit of edits.filter(({ layer: index }) => index === layer.index)) {
@@ -137,23 +146,24 @@ function replacedIn(
       const chosen = new Set(edit.where.pos ?? positions);
       const held = positions.filter((position) => chosen.has(position));
       const [, ...value] = siteShape(edit.site, architecture, length);
-      const target = layer.model.backend.allocate(held.length * sizeOf(value));
+      const target = model.backend.allocate(held.length * sizeOf(value));
       const source = sourceOf(edit, (from, run) => runValue(layer, companions, { edit: from, run }));
       applyEdit(edit, { architecture, target, offset: 0, positions: held, length, source });
       const { tokens, values } = found.get(site) ?? { tokens: [], values: [] };
       found.set(site, { tokens, values });
-      const first = batch.offsets[row] ?? 0;
-      for (const [index, position] of positions.entries())
-        if (chosen.has(position)) tokens.push(first + index);
+      const first = batch.offsets[firstRow + row] ?? 0;
+      for (const [at, position] of positions.entries()) if (chosen.has(position)) tokens.push(first + at);
       values.push(target);
     }
   }
-  return new Map(
-    [...found].map(([site, { tokens, values }]) => [
-      site,
-      { tokens, values: concat(values, (size) => layer.contexts.scratch(`given ${site}`, size)) },
-    ]),
-  );
+  const replaced = [...found].map(([site, { tokens, values }]): [SiteName, ReplacedTokens] => [
+    site,
+    { tokens, values: concat(values, (size) => contexts.scratch(`given ${site}`, size)) },
+  ]);
+  return {
+    late: stack(late, (site, size) => contexts.scratch(`late ${site}`, size)),
+    replaced: new Map(replaced),
+  };
 }
 
 /** What the layer's edits make of each branch's row of `batch`. */

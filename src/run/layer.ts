@@ -1,16 +1,16 @@
 /**
  * @file One layer of a wave.
  *
- * Where nobody looks into the layer, companions and variants go through it in one batch, so that the engine sees few
- * and large matrices. Where edits compare or replace values in it, the companions go first; the variants that the
- * layer does not edit follow in one batch, which those edited at `z` join behind attention, and those in which it
- * replaces whole tokens behind attention in another. Whatever is edited elsewhere, or has no room, follows in batches
- * of its own.
+ * Companions and the variants that the layer does not edit go through it in one batch, so that the engine sees few and
+ * large matrices. Where edits compare or replace values in it, the companions go ahead: as far as `z`, and then once
+ * more with the others, if nothing behind it is looked at and they are few; to the end of the layer otherwise. Variants
+ * edited at `z` join that batch behind attention, and those in which whole tokens behind attention are replaced have
+ * another. Whatever is edited elsewhere, or has no room, follows in batches of its own.
  */
 
 import type { FloatArray } from "../core/tensor.ts";
 import type { BatchOptions } from "./advance.ts";
-import { advanceAll, advanced, advanceWhole, append, batchesOf, isWhole } from "./advance.ts";
+import { advanceAll, advanced, advanceWhole, append, batchesOf, givenTo, isWhole } from "./advance.ts";
 import type { Batch } from "./batch.ts";
 import { batchOf } from "./batch.ts";
 import type { Layer, SiteValue } from "./block.ts";
@@ -20,6 +20,7 @@ import { join, startSites } from "./branch.ts";
 import type { ReadPositions } from "./finish.ts";
 import { finishAll } from "./finish.ts";
 import type { SiteName } from "./site.ts";
+import { SITES } from "./site.ts";
 import { fitsWhole, runWhole } from "./whole.ts";
 
 /** A wave between two layers. */
@@ -36,6 +37,12 @@ export interface LayerOptions extends BatchOptions, ReadPositions {
   /** Row of each run in the batch. */
   readonly rowOf: ReadonlyMap<number, number>;
 }
+
+/**
+ * Companions are few where they are a quarter of a batch at most: then queries, keys and values computed twice cost less
+ * than small matrices of their own behind them.
+ */
+const FEW = 4;
 
 /** Takes companions and variants through the layer; in the last one, variants only as far as they are read. */
 export function runLayer(layer: Layer, state: WaveState, options: LayerOptions): Promise<WaveState> {
@@ -54,13 +61,32 @@ async function runInner(
   const atStart = join(layer, { companions: { batch: own, rowOf, values: start }, pending });
   const ready = [...branches, ...atStart.branches];
   const needed = neededSites(layer, [...atStart.pending, ...ready]);
-  const passes = (branch: Branch): boolean => capture === undefined && isWhole(layer, branch);
+  const isWatched = (_: Branch): boolean => capture !== undefined;
+  const passes = (branch: Branch): boolean => !isWatched(branch) && isWhole(layer, branch);
   const [aboard = [], ...waiting] = batchesOf(layer, ready.filter(passes), {
     limit: batchTokens,
     first: batchTokens - own.tokens,
   });
   const together = batchOf([...own.rows, ...aboard]);
-  if (needed.length === 0 && aboard.length === ready.length && fitsWhole(together)) {
+  const middle = startSites(layer, "z");
+  const isAlone = needed.length === 0 && aboard.length === ready.length;
+  const few = isAlone || own.tokens * FEW <= batchTokens;
+  const isAhead = (site: SiteName): boolean => SITES[site].stage !== "after" || middle.includes(site);
+  const ride = few && needed.every(isAhead) && fitsWhole(together);
+  const want = new Set<SiteName>(["rot_k", "v", ...needed, ...(ride ? [] : (["resid_post"] as const))]);
+  const found =
+    ride && isAlone ? start : await runBlock(layer, { batch: own, known: start, want: [...want] });
+  let companions: Companions = { batch: own, rowOf, values: new Map([...found, ...start]) };
+
+  const joined = join(layer, { companions, pending: atStart.pending });
+  const boards = (branch: Branch): boolean =>
+    !isWatched(branch) && startsAt(branch, middle) && !editedIn(layer, branch);
+  const [late = [], ...missed] = batchesOf(layer, joined.branches.filter(boards), {
+    limit: batchTokens,
+    first: batchTokens - (ride ? together : batchOf(aboard)).tokens,
+  });
+  const through: Branch[] = [];
+  if (ride) {
     const residuals = await runWhole(layer, {
       batch: together,
       place: 0,
@@ -68,31 +94,16 @@ async function runInner(
       past: {
         firstToken: (row) => own.offsets[rowOf.get(aboard[row - own.rows.length]?.run ?? -1) ?? -1] ?? 0,
       },
+      ...givenTo(layer, { branches: aboard, late, batch: together, companions }),
     });
     const split = own.tokens * dModel;
-    const companions: Companions = { batch: together, rowOf, values: new Map([["resid_post", residuals]]) };
-    return {
-      pending: atStart.pending,
-      branches: advanced(layer, aboard, { companions, residual: residuals.subarray(split) }),
-      residual: residuals.subarray(0, split),
-    };
-  }
-
-  const found = await runBlock(layer, {
-    batch: own,
-    known: start,
-    want: [...new Set<SiteName>(["rot_k", "v", ...needed, "resid_post"])],
-  });
-  const companions: Companions = { batch: own, rowOf, values: new Map([...found, ...start]) };
-  const joined = join(layer, { companions, pending: atStart.pending });
-  const middle = startSites(layer, "z");
-  const boards = (branch: Branch): boolean =>
-    capture === undefined && startsAt(branch, middle) && !editedIn(layer, branch);
-  const [late = [], ...missed] = batchesOf(layer, joined.branches.filter(boards), {
-    limit: batchTokens,
-    first: batchTokens - batchOf(aboard).tokens,
-  });
-  const through = await advanceWhole(layer, [aboard, ...waiting], { late, companions });
+    const values = new Map([...companions.values, ["resid_post", residuals.subarray(0, split)] as const]);
+    companions = { ...companions, values };
+    through.push(
+      ...advanced(layer, [...aboard, ...late], { companions, residual: residuals.subarray(split) }),
+    );
+    through.push(...(await advanceWhole(layer, waiting, { late: [], companions })));
+  } else through.push(...(await advanceWhole(layer, [aboard, ...waiting], { late, companions })));
   const apart = [
     ...ready.filter((branch) => !passes(branch)),
     ...joined.branches.filter((branch) => !boards(branch)),
@@ -102,7 +113,7 @@ async function runInner(
   return {
     pending: joined.pending,
     branches: [...through, ...rest],
-    residual: found.get("resid_post") as FloatArray,
+    residual: companions.values.get("resid_post") as FloatArray,
   };
 }
 
