@@ -80,3 +80,79 @@ test.each(families())("$name: what a sweep captures is what a whole pass capture
     }
   }
 });
+
+/** Values at the last position, by variant, layer and site, and the logit read of each variant; and the most rows at once. */
+async function sweptLast(
+  model: Awaited<ReturnType<typeof loadGolden>>,
+  lists: readonly (readonly Edit[])[],
+  { ids, wants }: { readonly ids: readonly number[]; readonly wants: (index: number) => boolean },
+) {
+  const last = ids.length - 1;
+  const width = model.architecture.dModel;
+  const captured = new Map<string, number[]>();
+  const logits: number[] = [];
+  let most = 0;
+  await sweep(
+    model,
+    {
+      runs: [{ ids, read: [{ position: last, readout: { columns: [0] } }] }],
+      count: lists.length,
+      variant: (index) => ({ run: 0, edits: lists[index] ?? [] }),
+    },
+    {
+      onReading(index, reading) {
+        logits[index] = Number(reading[0]?.columns?.[0]);
+      },
+      capture: {
+        sites: SITES,
+        wants,
+        onValues({ layer, rows, values }) {
+          most = Math.max(most, rows.length);
+          for (const { index, positions, firstToken } of rows) {
+            const at = firstToken + positions.indexOf(last);
+            for (const [site, data] of values)
+              captured.set(`${index}.${layer}.${site}`, [...data.subarray(at * width, (at + 1) * width)]);
+          }
+        },
+      },
+    },
+  );
+  return { captured, logits, most };
+}
+
+// Grouped queries; attention and MLP side by side.
+test.each(["llama-gqa-tied", "gpt-neox"])(
+  "%s: variants captured together are each as by itself, and those beside them as without a capture",
+  async (name) => {
+    const model = await loadGolden(name, referenceBackend());
+    const { clean: ids } = goldenFacts(name).patching;
+    const layers = model.architecture.layers.length;
+    const lists = (["z", "attn_out", "mlp_out"] as const).flatMap((site) =>
+      Array.from({ length: 2 * layers }, (_, index): Edit[] => [
+        {
+          site,
+          layer: index % layers,
+          where: { pos: [ids.length - 1] },
+          action: "replace",
+          value: { kind: "fill", value: index < layers ? 0.25 : -0.5 },
+        },
+      ]),
+    );
+    const isWatched = (index: number): boolean => index % 3 !== 0;
+    const together = await sweptLast(model, lists, { ids, wants: isWatched });
+    const alone = await Promise.all(
+      lists.map((list, index) => sweptLast(model, [list], { ids, wants: () => isWatched(index) })),
+    );
+    const free = await sweptLast(model, lists, { ids, wants: () => false });
+    expect(together.most).toBeGreaterThan(layers);
+    const wanted = alone.flatMap(({ captured }, index) =>
+      [...captured].map(([key, values]) => [key.replace(/^0/, String(index)), values] as const),
+    );
+    expect(new Set(together.captured.keys())).toEqual(new Set(wanted.map(([key]) => key)));
+    for (const [key, values] of wanted) expect(together.captured.get(key)).toEqual(values);
+    for (const [index, logit] of together.logits.entries()) {
+      expect(logit).toBeCloseTo(alone[index]?.logits[0] ?? Number.NaN, 10);
+      expect(logit).toBeCloseTo(free.logits[index] ?? Number.NaN, 10);
+    }
+  },
+);

@@ -61,7 +61,7 @@ async function runInner(
   const atStart = join(layer, { companions: { batch: own, rowOf, values: start }, pending });
   const ready = [...branches, ...atStart.branches];
   const needed = neededSites(layer, [...atStart.pending, ...ready]);
-  const isWatched = (_: Branch): boolean => capture !== undefined;
+  const isWatched = ({ index }: Branch): boolean => capture?.wants(index) === true;
   const passes = (branch: Branch): boolean => !isWatched(branch) && isWhole(layer, branch);
   const [aboard = [], ...waiting] = batchesOf(layer, ready.filter(passes), {
     limit: batchTokens,
