@@ -1,12 +1,12 @@
 /** @file Taking branches through one layer, in batches of like kind. */
 
 import { groupBy } from "../core/group.ts";
-import type { FloatArray } from "../core/tensor.ts";
+import type { FloatArray, Tensor } from "../core/tensor.ts";
 import { sizeOf } from "../core/tensor.ts";
 import { range } from "../numeric/cells.ts";
 import { applyEdit, batchEdits, sourceOf } from "./apply.ts";
 import type { Batch } from "./batch.ts";
-import { batchOf, groupKey } from "./batch.ts";
+import { batchOf, groupKey, rowsOf } from "./batch.ts";
 import type { BatchEdit, Layer, Past } from "./block.ts";
 import { runBlock } from "./block.ts";
 import type { Branch, Companions } from "./branch.ts";
@@ -136,8 +136,7 @@ export function givenTo(
   layer: Layer,
   { branches, late, batch, companions }: Given,
 ): Required<Pick<WholeRun, "late" | "replaced">> {
-  const { contexts, model } = layer;
-  const { architecture } = model;
+  const { contexts } = layer;
   const firstRow = batch.rows.length - branches.length;
   const found = new Map<SiteName, { readonly tokens: number[]; readonly values: FloatArray[] }>();
   for (const [row, { edits, positions, length }] of branches.entries()) {
@@ -145,10 +144,7 @@ export function givenTo(
       const site = keptName(layer.program, edit.site);
       const chosen = new Set(edit.where.pos ?? positions);
       const held = positions.filter((position) => chosen.has(position));
-      const [, ...value] = siteShape(edit.site, architecture, length);
-      const target = model.backend.allocate(held.length * sizeOf(value));
-      const source = sourceOf(edit, (from, run) => runValue(layer, companions, { edit: from, run }));
-      applyEdit(edit, { architecture, target, offset: 0, positions: held, length, source });
+      const target = taken(layer, { edit, positions: held, length, companions });
       const { tokens, values } = found.get(site) ?? { tokens: [], values: [] };
       found.set(site, { tokens, values });
       const first = batch.offsets[firstRow + row] ?? 0;
@@ -164,6 +160,34 @@ export function givenTo(
     late: stack(late, (site, size) => contexts.scratch(`late ${site}`, size)),
     replaced: new Map(replaced),
   };
+}
+
+/** The value that an edit gives whole tokens [position, …]. */
+function taken(
+  layer: Layer,
+  {
+    edit,
+    positions,
+    length,
+    companions,
+  }: {
+    readonly edit: Edit;
+    readonly positions: Int32Array;
+    readonly length: number;
+    readonly companions: Companions;
+  },
+): FloatArray {
+  const { architecture, backend } = layer.model;
+  const ofRun = (from: Edit, run: number): Tensor<FloatArray> =>
+    runValue(layer, companions, { edit: from, run });
+  if (edit.value.kind === "run") {
+    const { data, shape } = ofRun(edit, edit.value.run);
+    return rowsOf(data, { tokens: positions, of: shape[0] ?? 0, allocate: backend.allocate });
+  }
+  const [, ...size] = siteShape(edit.site, architecture, length);
+  const target = backend.allocate(positions.length * sizeOf(size));
+  applyEdit(edit, { architecture, target, offset: 0, positions, length, source: sourceOf(edit, ofRun) });
+  return target;
 }
 
 /** What the layer's edits make of each branch's row of `batch`. */

@@ -57,7 +57,7 @@ const WAVE_WORK = 300e9;
 /** Taking a variant through a layer costs, apart from FLOPs, about as long as these: 0.1 ms on that machine. */
 const ROW_WORK = 1e6;
 /** Every wave computes the runs again that it needs; their share must stay small. */
-const COMPANION_SHARE = 0.2;
+const COMPANION_SHARE = 0.02;
 
 type PlannedModel = Pick<Model, "definition" | "architecture" | "stateBytes"> & {
   readonly backend: Pick<Model["backend"], "precision">;
