@@ -62,6 +62,8 @@ test("one fact: a panel a kind, subject tokens starred, windows and noise named,
   expect(JSON.stringify(found)).toContain(
     "Noise of deviation 0.250 on the subject's embeddings, mean of 10 samples. *: subject.",
   );
+  // What both panels share stands beside the first.
+  expect(shown.filter((text) => text === "0: The*")).toHaveLength(1);
   const cells = JSON.stringify(found).match(/"effect":-?[\d.e-]+/g) ?? [];
   expect(cells.length).toBe(12);
   expect(JSON.stringify(found)).toContain('"layer":1,"place":"2: ␣is","effect":0.7');
@@ -72,6 +74,11 @@ test("several facts: lines with bands under the panels, a role's own interval be
   const picture = await svg(found);
   expect(JSON.stringify(found)).toContain("mean of 10 samples. Bands: 95 % interval over facts.");
   expect(texts(picture).filter((text) => text === "last subject token").length).toBe(2); // axis and legend
+  // Legend: lines as they are drawn, not the pale bands behind them.
+  const lines = [...picture.matchAll(/<path[^>]*stroke="#56b4e9"[^>]*>/g)].map(([path]) => path);
+  expect(lines.some((path) => path.includes('stroke-width="2.5"') && path.includes('opacity="1"'))).toBe(
+    true,
+  );
   expect(JSON.stringify(found)).toContain('"place":"last token","effect":0.3,"low":0.3,"high":0.3');
   // Restricted to one site, the figure has that alone.
   expect(texts(await svg(plot(one, { sites: ["mlp_out"] })))).not.toContain("state after the layer");

@@ -91,6 +91,9 @@ function quantity(dataset: Dataset): string {
   return `effect on ${metricWord(dataset)}${unit === "" ? "" : ` (${unit})`}`;
 }
 
+/** Where a quantity's words part into lines no longer than a panel is high. */
+const BEFORE_OF = / (?=of )/;
+
 function titleOf(dataset: Dataset, name: string): Spec {
   const { severed, options } = dataset.attrs;
   const window = (options as Readonly<Record<string, Json>> | undefined)?.window;
@@ -147,9 +150,7 @@ function heatMap(
         legend: {
           title: [
             "effect on",
-            ...quantity(dataset)
-              .replace("effect on ", "")
-              .split(/ (?=of )/),
+            ...quantity(dataset).replace("effect on ", "").split(BEFORE_OF),
             "0 = as under noise",
           ],
           values: [-limit, -limit / 2, 0, limit / 2, limit],
@@ -183,7 +184,11 @@ function lineView(dataset: Dataset, { name, cells, isFirst }: Panel): Spec {
     scale: { domain: [0, Math.max(1, layers - 1)], nice: false },
     axis: { title: "layer", tickMinStep: 1 },
   };
-  const axis = { title: isFirst ? quantity(dataset) : null, grid: true, gridColor: "#e5e5e5" };
+  const axis = {
+    title: isFirst ? quantity(dataset).split(BEFORE_OF) : null,
+    grid: true,
+    gridColor: "#e5e5e5",
+  };
   const banded = cells.filter(({ low, high }) => !Number.isNaN(low) && !Number.isNaN(high));
   return {
     title: titleOf(dataset, name),
