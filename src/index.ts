@@ -21,6 +21,7 @@ export {
   hydra,
   layerRedundancy,
   lens,
+  mcq,
   nextTokens,
 } from "./library.node.ts";
 export type { UnitAblation } from "./method/ablated-units.ts";
@@ -39,6 +40,8 @@ export type { ExactEdgesOptions } from "./method/exact-edges.ts";
 export type { HydraOptions } from "./method/hydra.ts";
 export type { RedundancyOptions } from "./method/layer-redundancy.ts";
 export type { LensOptions } from "./method/lens.ts";
+export type { McqOptions } from "./method/mcq.ts";
+export { mcqStep } from "./method/mcq-steps.ts";
 export type { NextTokenOptions } from "./method/next-token.ts";
 export type { Method } from "./method/registry.ts";
 export { methods } from "./method/registry.ts";
@@ -66,5 +69,6 @@ export { gradients } from "./run/gradients.ts";
 export { unpad } from "./run/padding.ts";
 export type { SiteName } from "./run/site.ts";
 export { parseSite, SITES, siteShape, sitesOf } from "./run/site.ts";
+export type { QuestionFile } from "./task/questions.ts";
 export type { TaskName } from "./task/registry.ts";
 export { generatePairs, tasks } from "./task/registry.ts";

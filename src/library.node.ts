@@ -15,6 +15,7 @@ import * as patchedEdges from "./method/exact-edges.ts";
 import * as repair from "./method/hydra.ts";
 import * as redundancy from "./method/layer-redundancy.ts";
 import * as logitLens from "./method/lens.ts";
+import * as choice from "./method/mcq.ts";
 import * as next from "./method/next-token.ts";
 import type { FactSpec, Prompted } from "./model/fact.ts";
 import { prepareFacts } from "./model/fact.ts";
@@ -25,6 +26,8 @@ import { save } from "./plot/save.node.ts";
 import type { Cell, Label } from "./result/cells.ts";
 import { at } from "./result/cells.ts";
 import type { Dataset } from "./result/result.ts";
+import { questionItems } from "./task/question-items.ts";
+import { parseQuestions, type QuestionFile, worldQuestions } from "./task/questions.ts";
 
 /** A dataset with what is done to it most often. */
 export interface Result extends Dataset {
@@ -239,6 +242,23 @@ export async function layerRedundancy(
   const { bos = model.tokenizer.addsBos } = options;
   const tokens = texts.map((text) => tokensOf(text, model.tokenizer, { bos }));
   return result(await redundancy.layerRedundancy(model, tokens, options));
+}
+
+/**
+ * How a model finds the letter of the right answer to multiple-choice questions, in seven steps.
+ * See {@link choice.mcq} for the variables of the result.
+ *
+ * @param questions as the file of `crosspatch mcq --questions` has them, or so many of those that pocket was taught
+ * @throws InputError naming all that is wrong with the questions; for labels that are not one token.
+ */
+export async function mcq(
+  model: Model,
+  questions: QuestionFile | { readonly n: number },
+  options: choice.McqOptions & { readonly bos?: boolean | undefined } = {},
+): Promise<Result> {
+  const { seed = 0, bos } = options;
+  const set = "n" in questions ? worldQuestions({ n: questions.n, seed }) : parseQuestions(questions);
+  return result(await choice.mcq(model, questionItems(set, model.tokenizer, { bos, seed }), options));
 }
 
 /** The logit lens at every layer and position. See {@link logitLens.lens} for the variables of the result. */

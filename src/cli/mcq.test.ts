@@ -2,8 +2,9 @@ import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
+import { load, mcq } from "../index.ts";
 import { at } from "../result/cells.ts";
-import { fromJson } from "../result/json.ts";
+import { fromJson, toJson } from "../result/json.ts";
 import { crosspatch } from "./testing.ts";
 
 let folder = "";
@@ -20,6 +21,10 @@ test("mcq of a few of pocket's questions: shares sum to the metric, what is writ
   );
   expect(status, stderr).toBe(0);
   const found = fromJson(JSON.parse(await readFile(json, "utf8")));
+  const model = await load("pocket");
+  const own = await mcq(model, { n: 8 }, { draws: 1, maxRank: 2 });
+  await model.close();
+  expect(toJson(found).data_vars).toEqual(toJson(own).data_vars);
   const metric = at(found, "logit_diff", {}).value;
   expect(found.attrs.baseline_clean).toBeCloseTo(metric, 6);
   const sum = (name: string): number =>
@@ -37,7 +42,7 @@ test("mcq of a few of pocket's questions: shares sum to the metric, what is writ
   for (const line of found.attrs.verdict as readonly string[])
     expect(stdout.replace(/\s+/g, " ")).toContain(`- ${line}`);
   const figure = await readFile(svg, "utf8");
-  for (const title of ["1. share of the metric", "5. rise of the loss", "6. answers"])
+  for (const title of ["2. share of the metric", "6. rise of the loss", "7. answers"])
     expect(figure).toContain(title);
 }, 60_000);
 

@@ -24,7 +24,6 @@ export interface LetterHead extends HeadName {
 type CutSite = "q" | "k" | "v";
 /** Which of them together. */
 export const cuts = ["q", "k", "qk", "v", "qkv"] as const;
-export type Cut = (typeof cuts)[number];
 
 /** A vector, or one for each option, of one head. Heads that share keys and values share a slot. */
 interface Slot {

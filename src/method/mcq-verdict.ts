@@ -42,8 +42,8 @@ function rankWords(needed: Readonly<Record<string, number | null>>): string {
   ).map(([cut, what]) => {
     const rank = needed[cut];
     return rank === null || rank === undefined
-      ? `their ${what} can be cut to rank 0, their mean, at no loss that shows`
-      : `their ${what} need rank ${rank}`;
+      ? `${what} can be cut to rank 0, their mean, at no loss that shows`
+      : `${what} need rank ${rank}`;
   });
   return `Of the heads that are cut, ${words.join("; ")}.`;
 }

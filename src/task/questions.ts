@@ -37,6 +37,23 @@ export interface QuestionSet {
   readonly questions: readonly Question[];
 }
 
+/** A question as a file has it: options by their labels, in order. */
+export interface GivenQuestion {
+  readonly question: string;
+  readonly options: Readonly<Record<string, string>>;
+  /** Label of the right one. */
+  readonly answer: string;
+  readonly id?: string | undefined;
+}
+
+/** What a file of questions holds. */
+export interface QuestionFile {
+  readonly questions: readonly GivenQuestion[];
+  readonly shots?: readonly GivenQuestion[] | undefined;
+  readonly prefix?: string | undefined;
+  readonly format?: QuestionFormat | undefined;
+}
+
 /** As in MMLU's own evaluation (Hendrycks et al. 2021). */
 const MMLU: QuestionFormat = {
   question: "{question}{options}\nAnswer:",
@@ -109,6 +126,11 @@ export function readQuestions(json: string, where: string): QuestionSet {
   } catch {
     throw inputError(where, "what is not JSON", 'a JSON object such as {"questions": […]}');
   }
+  return parseQuestions(value, where);
+}
+
+/** The same of parsed JSON. */
+export function parseQuestions(value: unknown, where = "questions"): QuestionSet {
   const parsed = file.safeParse(value);
   if (!parsed.success) {
     throw new InputError(parsed.error.issues.slice(0, 100).map((issue) => faultOf(issue, value, where)));
