@@ -145,3 +145,14 @@ test.each(names)("%s: the whole rank leaves every run as it is, a smaller one do
     expect(moved).toBeGreaterThan(1e-8);
   }
 });
+
+test("halves are of one size whichever places are right, and have each place alike", async () => {
+  const model = await loadGolden("gpt2", referenceBackend());
+  const foldsOf = async (places: readonly number[]): Promise<readonly number[]> => {
+    const asked = places.map((correct, index) => item(index, correct));
+    return (await fitSubspace(model, [{ layer: 0, head: 0, readsLabels: true }], asked)).folds;
+  };
+  expect(await foldsOf([0, 2, 2, 2])).toEqual([0, 1, 0, 1]);
+  expect(await foldsOf([0, 1, 2, 1])).toEqual([0, 1, 1, 0]);
+  expect(await foldsOf([0, 0, 1, 1, 2, 2])).toEqual([0, 1, 1, 0, 0, 1]);
+});

@@ -67,14 +67,17 @@ export async function fitSubspace(
   return { slots, rows, directions, folds };
 }
 
-/** The questions of each right place in turn. */
-function foldsOf(items: readonly Item[]): number[] {
-  const seen = new Map<number, number>();
-  return items.map(({ correct }) => {
-    const count = seen.get(correct) ?? correct; // odd numbers of each go to either half in turn
-    seen.set(correct, count + 1);
-    return count % 2;
-  });
+/** The questions of each right place in turn, so that the halves differ by one question at most, in each place and in all. */
+function foldsOf(items: readonly Pick<Item, "correct">[]): number[] {
+  const folds = items.map(() => 0);
+  let ahead: number | undefined; // the half that has one more
+  for (const place of new Set(items.map(({ correct }) => correct))) {
+    const own = [...items.keys()].filter((index) => items[index]?.correct === place);
+    const first = ahead === undefined ? place % 2 : 1 - ahead;
+    for (const [turn, index] of own.entries()) folds[index] = (first + turn) % 2;
+    if (own.length % 2 === 1) ahead = ahead === undefined ? first : undefined;
+  }
+  return folds;
 }
 
 function slotsOf({ architecture }: Model, heads: readonly LetterHead[]): Slot[] {
