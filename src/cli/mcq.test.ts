@@ -55,8 +55,8 @@ test("a file of questions is asked as it is written; what is wrong is said at on
     crosspatch("mcq", "pocket", "--questions", file, "--json", out, "--quiet", ...argv);
   const long = await run();
   expect(long.status).toBe(2);
-  expect(long.stderr).toContain(`${file}, questions[0], options: found label E, as an answer [" " "E"]`);
-  expect(long.stderr).toContain(`${file}, questions[1], options: found label E`);
+  expect(long.stderr).toContain(`${file}, questions[0], options: found labels "E" as an answer [" " "E"]`);
+  expect(long.stderr).toContain(`${file}, questions[1], options: found labels "E"`);
   const options = await run("--heads", "7", "--keep", "1", "--metric", "prob");
   expect(options.status).toBe(2);
   expect(options.stderr).toBe(

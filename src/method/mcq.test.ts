@@ -125,10 +125,12 @@ test("classes of heads by their shares", () => {
 
 test("all that is wrong is refused at once", async () => {
   const few = { ...items, items: { letters: items.items.letters.slice(0, 3) } };
-  await expect(mcq(mcqNet("label"), few, { heads: [{ layer: 3, head: 0 }], rank: 11 })).rejects.toThrow(
+  const heads = [3, 1, 1].map((layer) => ({ layer, head: 0 }));
+  await expect(mcq(mcqNet("label"), few, { heads, rank: 11 })).rejects.toThrow(
     [
       "questions: found 3; wanted at least 4: directions are those of the other half.",
       "--heads: found 3.0; wanted layers 0 to 2 with heads 0 to 1.",
+      "--heads: found 1.0 again; wanted each head once.",
       "--rank: found 11; wanted at most 10, the size of a head.",
     ].join("\n"),
   );

@@ -183,6 +183,10 @@ function faultsOf(
     const wanted = `layers 0 to ${layers - 1} with heads 0 to ${architecture.heads - 1}`;
     faults.push({ where: "--heads", found: outside.map(headName).join(", "), wanted });
   }
+  const named = heads.map(headName);
+  const repeated = named.filter((name, index) => named.indexOf(name) !== index);
+  if (repeated.length > 0)
+    faults.push({ where: "--heads", found: `${repeated.join(", ")} again`, wanted: "each head once" });
   if (rank > architecture.dHead)
     faults.push({
       where: "--rank",

@@ -100,10 +100,14 @@ function toFaults(issue: z.core.$ZodIssue): Fault[] {
     }));
   }
   const where = path.length === 0 ? "config.json" : `config.json: ${path.join(".")}`;
-  return [{ where, found: excerpt(issue.input, 80), wanted: wanted(issue) }];
+  return [{ where, found: excerpt(issue.input, 80), wanted: wantedBy(issue) }];
 }
 
-function wanted(issue: z.core.$ZodIssue): string {
+/** What sizes of text and of lists are counted in. */
+const COUNTED: Readonly<Record<string, string>> = { string: " characters", array: " elements" };
+
+/** What a schema asks for, in a fault's words. */
+export function wantedBy(issue: z.core.$ZodIssue): string {
   switch (issue.code) {
     case "invalid_value": {
       const values = issue.values.map((value) => JSON.stringify(value));
@@ -112,9 +116,9 @@ function wanted(issue: z.core.$ZodIssue): string {
     case "invalid_type":
       return /^[aeiou]/.test(issue.expected) ? `an ${issue.expected}` : `a ${issue.expected}`;
     case "too_small":
-      return `${issue.inclusive === false ? "above" : "at least"} ${issue.minimum}`;
+      return `${issue.inclusive === false ? "above" : "at least"} ${issue.minimum}${COUNTED[issue.origin] ?? ""}`;
     case "too_big":
-      return `${issue.inclusive === false ? "below" : "at most"} ${issue.maximum}`;
+      return `${issue.inclusive === false ? "below" : "at most"} ${issue.maximum}${COUNTED[issue.origin] ?? ""}`;
     default:
       return issue.message;
   }

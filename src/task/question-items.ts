@@ -137,12 +137,13 @@ function itemOf(
 }
 
 function labelFault({ where, labels, letters }: Item, follows: readonly Tokens[]): Fault | undefined {
-  const long = follows.findIndex(({ ids }) => ids.length !== 1);
-  if (long >= 0) {
-    const tokens = follows[long];
+  const long = follows.flatMap((tokens, place) =>
+    tokens.ids.length === 1 ? [] : [`${JSON.stringify(labels[place])} as an answer ${showTokens(tokens)}`],
+  );
+  if (long.length > 0) {
     return {
       where: `${where}, options`,
-      found: `label ${labels[long]}, ${tokens === undefined ? "no token" : `as an answer ${showTokens(tokens)}`}`,
+      found: `labels ${long.join(", ")}`,
       wanted: "labels that are one token as an answer",
     };
   }

@@ -59,6 +59,15 @@ test("all that is wrong with a file is said at once", () => {
   expect(() => readQuestions(JSON.stringify(worse), "q.json")).toThrow(
     /\{question\} and \{options\}, once each/,
   );
+  const mistyped = { questions: [{ ...question, question: "", answer: 5, colour: "red" }], prefix: 7 };
+  expect(() => readQuestions(JSON.stringify(mistyped), "q.json")).toThrow(
+    [
+      "q.json, prefix: found 7; wanted a string.",
+      'q.json, questions[0].question: found ""; wanted at least 1 characters.',
+      "q.json, questions[0].answer: found 5; wanted a string.",
+      "q.json, questions[0]: found the unknown key colour; wanted only known ones.",
+    ].join("\n"),
+  );
 });
 
 test("labels and the ends of options stand where their tokens do, under each kind of labels", async () => {

@@ -1,7 +1,9 @@
 /** @file Multiple-choice questions as data: files of them, the embedded model's own, and how they are written out. */
 import { z } from "zod";
 import { type Fault, InputError, inputError } from "../core/errors.ts";
+import { excerpt } from "../core/excerpt.ts";
 import { random } from "../core/random.ts";
+import { wantedBy } from "../model/config.ts";
 import { refuseListed } from "../model/pair-spec.ts";
 import { drawWrong, questionsOn } from "./decisions.ts";
 import { pick, shuffledIndices } from "./task.ts";
@@ -71,6 +73,8 @@ const MAX_QUESTIONS = 10_000;
 const MAX_SHOTS = 100;
 /** A page of text in each part. */
 const MAX_CHARACTERS = 100_000;
+/** Characters of what was found, in a message. */
+const MAX_SHOWN = 60;
 
 const text = z.string().min(1).max(MAX_CHARACTERS);
 const question = z.strictObject({
@@ -171,16 +175,16 @@ function faultOf(issue: z.core.$ZodIssue, value: unknown, where: string): Fault 
     (held, key) => (typeof held === "object" && held !== null ? Reflect.get(held, key) : undefined),
     value,
   );
-  const shown = found === undefined ? "nothing" : JSON.stringify(found).slice(0, 60);
   const path = issue.path.map((key) => (typeof key === "number" ? `[${key}]` : `.${String(key)}`)).join("");
+  const place = path === "" ? where : `${where}, ${path.replace(/^\./, "")}`;
   if (issue.code === "unrecognized_keys") {
-    return {
-      where: where + path,
-      found: `the unknown key ${issue.keys.join(", ")}`,
-      wanted: "only known ones",
-    };
+    return { where: place, found: `the unknown key ${issue.keys.join(", ")}`, wanted: "only known ones" };
   }
-  return { where: `${where}, ${path.replace(/^\./, "") || "file"}`, found: shown, wanted: issue.message };
+  return {
+    where: place,
+    found: found === undefined ? "nothing" : excerpt(found, MAX_SHOWN),
+    wanted: wantedBy(issue),
+  };
 }
 
 /** Questions of the embedded model's world, four options each, as it was taught them. */
