@@ -75,37 +75,14 @@ export function preparePatching(
 
   const own = pairRuns(pairs, plans);
   const references = options.references ?? own.filter((_, index) => index % 2 === 1).map(({ ids }) => ids);
-  if (ablate.kind !== "resample") {
-    return {
-      pairs,
-      plans,
-      metric,
-      direction,
-      ablate,
-      grids: laid,
-      runs: own,
-      drawn: [],
-      draws: 1,
-      references,
-    };
-  }
+  const common = { pairs, plans, metric, direction, ablate, grids: laid, references };
+  if (ablate.kind !== "resample") return { ...common, runs: own, drawn: [], draws: 1 };
   const bases = pairs.map(({ where }, i) => ({ where, ids: own[baseRun(i, direction)]?.ids ?? [] }));
   const drawn = drawReferences(bases, references, ablate).map((list) =>
     list.map((index) => own.length + index),
   );
   const runs = [...own, ...references.map((ids) => ({ ids, read: [] }))];
-  return {
-    pairs,
-    plans,
-    metric,
-    direction,
-    ablate,
-    grids: laid,
-    runs,
-    drawn,
-    draws: ablate.draws,
-    references,
-  };
+  return { ...common, runs, drawn, draws: ablate.draws };
 }
 
 /** The run that is edited. */

@@ -124,7 +124,8 @@ function workedOut(
   const { architecture, definition, backend } = model;
   const { heads, dModel } = architecture;
   const bytes = batch.tokens * heads * dModel * (backend.precision === "float32" ? 4 : 8);
-  const keep = Math.floor(Math.min(KEPT_BYTES, model.stateBytes ?? Infinity) / bytes); // the lowest layers: every higher one asks for them
+  // The lowest layers are kept: every higher one asks for them.
+  const keep = Math.floor(Math.min(KEPT_BYTES, model.stateBytes ?? Infinity) / bytes);
   const kept = new Map<number, FloatArray>();
   const contexts = contextCache(architecture, backend.allocate);
 
