@@ -150,31 +150,48 @@ export function baseline(dataset: Dataset, run: "clean" | "corrupt"): number | u
 /** Methods whose variables hold the metric of the edited run itself, as against a difference or a share of it. */
 const metricMethods = new Set(["activation-patching", "patch", "causal-tracing", "trace", "corruptions"]);
 
-/**
- * The value of a variable that means "no effect": the metric of the base run where the variable holds the metric of
- * edited runs, else 0. The attribute `quantity` ("metric", "effect", …) of the variable decides; without it a
- * normalised companion or the method does.
- */
+/** The value of a variable that means "no effect": the metric of the base run where it holds that of edited runs, else 0. */
 export function noEffectValue(dataset: Dataset, variable: string): number {
-  const { quantity } = requireVariable(dataset, variable).attrs;
-  const holdsMetric =
-    quantity === undefined
-      ? !variable.endsWith("_effect") &&
-        (Object.hasOwn(dataset.dataVars, `${variable}_normalized`) ||
-          metricMethods.has(String(dataset.attrs.method)))
-      : quantity === "metric";
-  return holdsMetric ? (baseline(dataset, baseRun(dataset)) ?? 0) : 0;
+  return holdsMetric(dataset, variable) ? (baseline(dataset, baseRun(dataset)) ?? 0) : 0;
 }
 
-/** The effect of every cell: `<site>_effect` where the result has it, else value minus {@link noEffectValue}. */
+/**
+ * Whether a variable holds the metric of edited runs. Its attribute `quantity` ("metric", "effect", …) decides; without
+ * it a normalised companion or the method does.
+ */
+function holdsMetric(dataset: Dataset, variable: string): boolean {
+  const { quantity } = requireVariable(dataset, variable).attrs;
+  if (quantity !== undefined) return quantity === "metric";
+  return (
+    !variable.endsWith("_effect") &&
+    (Object.hasOwn(dataset.dataVars, `${variable}_normalized`) ||
+      metricMethods.has(String(dataset.attrs.method)))
+  );
+}
+
+/**
+ * The effect of every cell: `<site>_effect` where the result has it, else value minus {@link noEffectValue}; of a cell
+ * that is one pair's, minus the base run of that pair.
+ */
 export function effects(dataset: Dataset, variable: string): Float64Array {
   const { data } = requireVariable(dataset, variable);
   const none = noEffectValue(dataset, variable);
+  const ownNone = pairBaselines(dataset, variable);
   const read = cellReader(dataset, variable);
   return Float64Array.from({ length: data.length }, (_, index) => {
     const cell = read(index);
-    return cell.effect ?? cell.value - none;
+    return cell.effect ?? cell.value - (ownNone?.(index) ?? none);
   });
+}
+
+/** The base run's metric of the pair that a cell is of, where cells hold the metric by pair and the result has baselines by pair. */
+function pairBaselines(dataset: Dataset, variable: string): ((index: number) => number) | undefined {
+  const { dims } = requireVariable(dataset, variable);
+  const own = dataset.coords[`baseline_${baseRun(dataset)}`];
+  const axis = dims.indexOf("pair");
+  if (axis < 0 || own?.dims.join() !== "pair" || !holdsMetric(dataset, variable)) return undefined;
+  const stride = sizeOf(shapeOf(dataset, variable).slice(axis + 1));
+  return (index) => Number(own.data[Math.floor(index / stride) % own.data.length]);
 }
 
 /** A cell with its place and effect. */

@@ -175,6 +175,25 @@ test("no effect is the base run's metric: corrupt when denoising, clean when noi
   expect(noEffectValue({ ...denoise, dataVars: z }, "z")).toBe(0);
 });
 
+test("the effect of one pair's cell is measured from the base run of that pair", () => {
+  const byPair = dataset({
+    attrs,
+    dims: { pair: 2, layer: 2 },
+    coords: {
+      pair: range("pair", 2),
+      layer: range("layer", 2),
+      baseline_clean: variable({ pair: 2 }, (pair) => 10 * (pair + 1)),
+      baseline_corrupt: variable({ pair: 2 }, (pair) => -1 - pair),
+    },
+    dataVars: { z_per_pair: variable({ pair: 2, layer: 2 }, (pair, layer) => 100 * pair + layer) },
+  });
+  expect([...effects(byPair, "z_per_pair")]).toEqual([1, 2, 102, 103]);
+  const noise = { ...byPair, attrs: { ...attrs, direction: "noise" } };
+  expect([...effects(noise, "z_per_pair")]).toEqual([-10, -9, 80, 81]);
+  const { baseline_corrupt: _, ...coords } = byPair.coords;
+  expect([...effects({ ...byPair, coords }, "z_per_pair")]).toEqual([5.485, 6.485, 105.485, 106.485]);
+});
+
 test("the strongest cells are ranked by absolute effect over all sites, without those not computed", () => {
   const found = strongest(layerByHead(), 3).map(({ site, labels }) => [site, labels.layer, labels.head]);
   expect(found).toEqual([
