@@ -14,7 +14,7 @@ which five people share each first name and each last name, so that neither alon
     slots: ["Nora Halloran", "Nora Ravel"],
     answers: [" Rome", " Oslo"],
     read: ({ handover, source, share }) =>
-      `The answer stands at the last name; from layer ${handover} on the last word holds more of it (resid_pre).
+      `The answer stands at the last name; the last word holds more of it ${handover} (resid_pre).
 Of all attention that writes to the last word, that of layer ${source} does most: alone it brings back ${share}.`,
   },
   {
@@ -25,7 +25,7 @@ mention is changed.`,
     slots: ["John", "Mary"],
     answers: [" Mary", " John"],
     read: ({ handover, source, share }) =>
-      `Who is named twice is known at the last word, better than at the changed name, from layer ${handover} on (resid_pre).
+      `Who is named twice is known at the last word, better than at the changed name, ${handover} (resid_pre).
 Attention of layer ${source} writes most of that to the last word (attn_out): alone it brings back ${share}.`,
   },
   {
@@ -36,8 +36,8 @@ Attention of layer ${source} writes most of that to the last word (attn_out): al
     slots: ["Nora Halloran", "Nora Ravel"],
     answers: [" Italian", " Norwegian"],
     read: ({ handover, source, share }) =>
-      `From layer ${handover} on the last word holds more of the answer than the last name does; the most is written by attention of
-layer ${source} (alone ${share}). Which hop is made where, no map of this pair says: the first command below looks for the city.`,
+      `The last word holds more of the answer than the last name does ${handover}; the most is written by attention
+of layer ${source} (alone ${share}). Which hop is made where, no map of this pair says: the first command below looks for the city.`,
   },
 ];
 
@@ -90,14 +90,15 @@ function ask({ folder, about, prompt, slots, answers, read }) {
 Report: ${join(out, "report.html")}   again: npx crosspatch experiment ${join(out, "experiment.json")}\n`);
 }
 
-/** Where the answer changes place: the layer before which the last word has more of it, and what carried most of it there. */
+/** Where the answer changes place: before which layer the last word has more of it, and what carried most of it there. */
 function landmarks({ data_vars: vars, coords }) {
   const changed = coords.token_clean.data.findIndex((token, pos) => token !== coords.token_corrupt.data[pos]);
   const restored = vars.resid_pre_normalized.data;
   const carried = vars.attn_out_normalized.data.map((row) => row.at(-1));
   const most = Math.max(...carried);
+  const layer = restored.findIndex((row) => row.at(-1) > row[changed]);
   return {
-    handover: restored.findIndex((row) => row.at(-1) > row[changed]),
+    handover: layer < 0 ? "only after the last layer" : `from layer ${layer} on`,
     source: carried.indexOf(most),
     share: `${Math.round(100 * most)} %`,
   };
