@@ -7,6 +7,7 @@
 import type { Fault } from "../../core/errors.ts";
 import { inputError } from "../../core/errors.ts";
 import { excerpt } from "../../core/excerpt.ts";
+import { repeatedKeys } from "../../core/repeated-keys.ts";
 import { decodeUtf8 } from "../../numeric/utf8.ts";
 import type { ByteSource } from "./byte-source.ts";
 import { overlapFaults, refuseAll } from "./reading.ts";
@@ -88,46 +89,13 @@ export function parseJson(bytes: Uint8Array, where: string): Readonly<Record<str
     throw inputError(where, `what is not JSON (${(error as Error).message.slice(0, 100)})`, "JSON");
   }
   if (!isObject(value)) throw inputError(where, "a JSON value of another kind", "a JSON object");
-  const twice = repeatedKey(text);
-  if (twice !== undefined) throw inputError(`${where}: ${twice}`, "the key twice", "each key once");
+  const [twice] = repeatedKeys(text);
+  if (twice !== undefined) throw inputError(`${where}: ${twice.key}`, "the key twice", "each key once");
   return value;
 }
 
 export function isObject(value: unknown): value is Readonly<Record<string, unknown>> {
   return typeof value === "object" && value !== null && !Array.isArray(value);
-}
-
-/**
- * The first key that stands twice in one object of valid JSON: JSON.parse keeps the last without a word.
- * Scanned by hand, as a regular expression for strings overflows its stack on one of some megabytes.
- */
-function repeatedKey(json: string): string | undefined {
-  const open: Set<string>[] = [];
-  for (let i = 0; i < json.length; i++) {
-    const character = json[i];
-    if (character === "{") open.push(new Set());
-    else if (character === "}") open.pop();
-    else if (character === '"') {
-      const start = i;
-      i = closingQuote(json, start);
-      let next = i + 1;
-      while (json.charCodeAt(next) <= 0x20) next++;
-      if (json[next] !== ":") continue;
-      // Two spellings of a key are one key, so escapes have to be resolved.
-      const key = String(JSON.parse(json.slice(start, i + 1)));
-      const keys = open.at(-1);
-      if (keys?.has(key)) return key;
-      keys?.add(key);
-    }
-  }
-  return undefined;
-}
-
-/** Where the string that starts at `start` ends. */
-function closingQuote(json: string, start: number): number {
-  let i = start + 1;
-  while (i < json.length && json[i] !== '"') i += json[i] === "\\" ? 2 : 1;
-  return i;
 }
 
 const isSize = (value: unknown): value is number => Number.isSafeInteger(value) && (value as number) >= 0;
