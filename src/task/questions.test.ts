@@ -1,4 +1,5 @@
 import { expect, test } from "vitest";
+import { InputError } from "../core/errors.ts";
 import { load } from "../model/load.node.ts";
 import { questionItems } from "./question-items.ts";
 import { readQuestions, worldQuestions, writeQuestion } from "./questions.ts";
@@ -66,6 +67,82 @@ test("all that is wrong with a file is said at once", () => {
       'q.json, questions[0].question: found ""; wanted at least 1 characters.',
       "q.json, questions[0].answer: found 5; wanted a string.",
       "q.json, questions[0]: found the unknown key colour; wanted only known ones.",
+    ].join("\n"),
+  );
+});
+
+test("options as a list keep their order, whatever their labels", () => {
+  const options = [
+    { label: "2", text: "Halle" },
+    { label: "10", text: "Paris" },
+    { label: "1", text: "Rome" },
+  ];
+  const { labels, questions } = readQuestions(
+    file({
+      questions: [{ ...question, options, answer: "10" }],
+      shots: [{ ...question, options, answer: "1" }],
+    }),
+    "q.json",
+  );
+  expect(labels).toEqual(["2", "10", "1"]);
+  expect(questions[0]).toMatchObject({ options: ["Halle", "Paris", "Rome"], correct: 1 });
+  // The same labels, by label or as a list: one set.
+  const letters = Object.entries(question.options).map(([label, text]) => ({ label, text }));
+  const both = readQuestions(file({ questions: [question, { ...question, options: letters }] }), "q.json");
+  expect(both.questions[1]?.options).toEqual(both.questions[0]?.options);
+});
+
+test("labels that an object would put in another order or lose are refused, once for all questions", () => {
+  const list = (...labels: readonly string[]) => labels.map((label) => ({ label, text: `the ${label}` }));
+  const whole = { ...question, options: { A: "one", 7: "seven", 0: "none" }, answer: "A" };
+  expect(() => readQuestions(file({ questions: [whole, whole, whole] }), "q.json")).toThrow(
+    new InputError([
+      {
+        where: "q.json, questions[0], options",
+        found: "the whole numbers 0, 7 as keys of an object, and so in 2 more questions",
+        wanted: "keys that stay in the order of the file",
+        fix: 'Write options as a list: [{"label": "0", "text": "…"}, …].',
+      },
+    ]),
+  );
+  // What is not written as an index stays in its place.
+  const kept = { ...question, options: { "02": "x", "1.": "y", "-1": "z" }, answer: "1." };
+  expect(readQuestions(file({ questions: [kept] }), "q.json").labels).toEqual(["02", "1.", "-1"]);
+
+  const again = { ...question, options: list("A", "B", "A"), answer: "B" };
+  expect(() => readQuestions(file({ questions: [again, again] }), "q.json")).toThrow(
+    "q.json, questions[0], options: found the label A again, and so in 1 more question; wanted each label once.",
+  );
+  const text = file({ questions: [question, question] }).replaceAll(
+    /"B":"Paris"/g,
+    '\n"\\u0041":"Paris","B":"x"',
+  );
+  expect(() => readQuestions(text, "q.json")).toThrow(
+    [2, 3]
+      .map((line) => `q.json:${line}: found the key "A" again in the same object; wanted each key once.`)
+      .join("\n"),
+  );
+});
+
+test("what is wrong with an option of a list is said where it stands", () => {
+  const options = [
+    { label: "A", text: "x" },
+    { label: "", text: 7 },
+    { label: "C", text: "z", colour: "red" },
+  ];
+  expect(() => readQuestions(file({ questions: [{ ...question, options }] }), "q.json")).toThrow(
+    [
+      'q.json, questions[0].options[1].label: found ""; wanted at least 1 characters.',
+      "q.json, questions[0].options[1].text: found 7; wanted a string.",
+      "q.json, questions[0].options[2]: found the unknown key colour; wanted only known ones.",
+    ].join("\n"),
+  );
+  const { options: _, ...without } = question;
+  const one = { ...question, options: options.slice(0, 1) };
+  expect(() => readQuestions(file({ questions: [without, one] }), "q.json")).toThrow(
+    [
+      'q.json, questions[0].options: found nothing; wanted labels with their texts: {"A": "…", …} or [{"label": "A", "text": "…"}, …].',
+      'q.json, questions[1].options: found [{"label":"A","text":"x"}]; wanted 2 to 26 options.',
     ].join("\n"),
   );
 });

@@ -1,11 +1,13 @@
 /** @file Multiple-choice questions as data: files of them, the embedded model's own, and how they are written out. */
 import { z } from "zod";
-import { type Fault, InputError, inputError } from "../core/errors.ts";
+import { type Fault, InputError, inputError, refuse } from "../core/errors.ts";
 import { excerpt } from "../core/excerpt.ts";
 import { random } from "../core/random.ts";
+import { repeatedKeys } from "../core/repeated-keys.ts";
 import { wantedBy } from "../model/config.ts";
 import { refuseListed } from "../model/pair-spec.ts";
 import { drawWrong, questionsOn } from "./decisions.ts";
+import { type GivenOption, labelFaultsOf, labelsOf, oncePerLabels, optionsOf } from "./question-options.ts";
 import { pick, shuffledIndices } from "./task.ts";
 import { world } from "./world.ts";
 
@@ -39,10 +41,11 @@ export interface QuestionSet {
   readonly questions: readonly Question[];
 }
 
-/** A question as a file has it: options by their labels, in order. */
+/** A question as a file has it. */
 export interface GivenQuestion {
   readonly question: string;
-  readonly options: Readonly<Record<string, string>>;
+  /** In order: by their labels, or as a list. Labels that are whole numbers need the list, as objects put those first. */
+  readonly options: Readonly<Record<string, string>> | readonly GivenOption[];
   /** Label of the right one. */
   readonly answer: string;
   readonly id?: string | undefined;
@@ -65,26 +68,21 @@ const MMLU: QuestionFormat = {
 /** Between a shot and what follows it. */
 const BETWEEN = "\n\n";
 
-/** Two options are the least choice; there are 26 letters. */
-const [MIN_OPTIONS, MAX_OPTIONS] = [2, 26];
 /** Hours of runs; a benchmark of 14,000 questions should be sampled. */
 const MAX_QUESTIONS = 10_000;
 /** More would not fit into the context of the models that are studied. */
 const MAX_SHOTS = 100;
 /** A page of text in each part. */
 const MAX_CHARACTERS = 100_000;
+/** Keys given twice that are named: enough to see a pattern. */
+const MAX_REPEATED = 20;
 /** Characters of what was found, in a message. */
 const MAX_SHOWN = 60;
 
 const text = z.string().min(1).max(MAX_CHARACTERS);
 const question = z.strictObject({
   question: text,
-  options: z
-    .record(z.string().min(1).max(20), text)
-    .refine(
-      (options) => Object.keys(options).length >= MIN_OPTIONS && Object.keys(options).length <= MAX_OPTIONS,
-      `${MIN_OPTIONS} to ${MAX_OPTIONS} options`,
-    ),
+  options: optionsOf(text),
   answer: z.string().min(1),
   id: text.optional(),
 });
@@ -119,17 +117,28 @@ const file = z.strictObject({
 
 /**
  * Reads a file of questions: a JSON object `{"questions": [{"question", "options": {"A": "…", …}, "answer": "A", "id"}],
- * "shots": […], "prefix": "…", "format": {…}}`. All questions have the same labels in the same order.
+ * "shots": […], "prefix": "…", "format": {…}}`. Options may be a list `[{"label": "1", "text": "…"}, …]` instead, and have to
+ * be one where labels are whole numbers: objects put those first, in ascending order, whatever the file says. All questions
+ * have the same labels in the same order.
  *
  * @throws InputError naming every fault.
  */
 export function readQuestions(json: string, where: string): QuestionSet {
+  const bare = json.replace(/^\uFEFF/, "");
   let value: unknown;
   try {
-    value = JSON.parse(json.replace(/^\uFEFF/, ""));
+    value = JSON.parse(bare);
   } catch {
     throw inputError(where, "what is not JSON", 'a JSON object such as {"questions": […]}');
   }
+  const twice: Fault[] = [];
+  for (const { key, at } of repeatedKeys(bare)) {
+    const line = bare.slice(0, at).split("\n").length;
+    const found = `the key ${excerpt(key, MAX_SHOWN)} again in the same object`;
+    twice.push({ where: `${where}:${line}`, found, wanted: "each key once" });
+    if (twice.length === MAX_REPEATED) break;
+  }
+  refuse(twice);
   return parseQuestions(value, where);
 }
 
@@ -140,19 +149,22 @@ export function parseQuestions(value: unknown, where = "questions"): QuestionSet
     throw new InputError(parsed.error.issues.slice(0, 100).map((issue) => faultOf(issue, value, where)));
   }
   const { prefix, format, shots, questions } = parsed.data;
-  const labels = Object.keys(questions[0]?.options ?? {});
+  const labels = labelsOf(questions[0]?.options);
   const faults: Fault[] = [];
+  const labelFaults: Fault[] = [];
   const ids = new Set<string>();
   const prepared = (given: z.output<typeof question>, place: string, id: string): Question => {
-    const own = Object.keys(given.options);
+    const own = labelsOf(given.options);
     const correct = own.indexOf(given.answer);
+    labelFaults.push(...labelFaultsOf(given.options, `${place}, options`));
     if (own.join("\n") !== labels.join("\n")) {
       const wanted = `${labels.join(", ")}, as in the first question`;
       faults.push({ where: `${place}, options`, found: own.join(", "), wanted });
     }
     if (correct < 0)
       faults.push({ where: `${place}, answer`, found: JSON.stringify(given.answer), wanted: own.join(", ") });
-    return { id, question: given.question, options: Object.values(given.options), correct, where: place };
+    const texts = given.options.list.map((option) => option.text);
+    return { id, question: given.question, options: texts, correct, where: place };
   };
   const listed = questions.map((given, index) => {
     const place = `${where}, questions[${index}]`;
@@ -166,7 +178,7 @@ export function parseQuestions(value: unknown, where = "questions"): QuestionSet
     return prepared(given, place, id);
   });
   const answered = shots.map((given, index) => prepared(given, `${where}, shots[${index}]`, String(index)));
-  refuseListed(faults);
+  refuseListed([...oncePerLabels(labelFaults), ...faults]);
   return { labels, format, prefix, shots: answered, questions: listed };
 }
 
