@@ -55,8 +55,9 @@ test("a file of questions is asked as it is written; what is wrong is said at on
     crosspatch("mcq", "pocket", "--questions", file, "--json", out, "--quiet", ...argv);
   const long = await run();
   expect(long.status).toBe(2);
-  expect(long.stderr).toContain(`${file}, questions[0], options: found labels "E" as an answer [" " "E"]`);
-  expect(long.stderr).toContain(`${file}, questions[1], options: found labels "E"`);
+  expect(long.stderr).toBe(
+    `${file}, questions[0], options: found labels "E" as an answer [" " "E"], and so in 1 more question; wanted labels that are one token as an answer.\n`,
+  );
   const options = await run("--heads", "7", "--keep", "1", "--metric", "prob");
   expect(options.status).toBe(2);
   expect(options.stderr).toBe(

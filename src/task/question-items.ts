@@ -5,6 +5,7 @@ import type { Prompted } from "../model/fact.ts";
 import { refuseListed } from "../model/pair-spec.ts";
 import { continuation, showTokens, type Tokens, tokensOf } from "../model/pair-tokens.ts";
 import type { Tokenizer } from "../model/tokenizer/tokenizer.ts";
+import { oncePerLabels } from "./question-options.ts";
 import { type Question, type QuestionSet, writeQuestion } from "./questions.ts";
 
 /** Which labels the options bear. `letters` are the set's own; `shuffled` the same, none at its own place. */
@@ -37,11 +38,14 @@ export interface Items {
   readonly without: readonly string[];
 }
 
+/** Two bytes of a character that is not whole yet, decoded by byte fallback; of other tokenizers the part is one sign. */
+const LACKING = "\ufffd\ufffd";
 const LETTERS = [..."ABCDEFGHIJKLMNOPQRSTUVWXYZ"];
 
 /**
  * Tokenises questions.
- * @throws InputError naming every label that is no token of its own, and labels that cannot be told apart.
+ * @throws InputError naming every label that is no token of its own, labels that cannot be told apart, and those in one token
+ * with the text of their option; once for all questions with the same fault.
  */
 export function questionItems(
   set: QuestionSet,
@@ -54,18 +58,18 @@ export function questionItems(
     itemOf(set, question, { labels: own, tokenizer, bos });
   const faults: Fault[] = [];
   const letters = questions.map((question) => {
-    const { item, fault } = built(question, labels);
-    if (fault !== undefined) faults.push(fault);
+    const { item, answerFault, placeFault } = built(question, labels);
+    for (const fault of [answerFault, placeFault]) if (fault !== undefined) faults.push(fault);
     return item;
   });
-  refuseListed(faults);
+  refuseListed(oncePerLabels(faults));
   const [first] = questions;
   const items: Partial<Record<LabelKind, readonly Item[]>> & { letters: readonly Item[] } = { letters };
   const without: string[] = [];
   if (first !== undefined) {
     /** Labels that make one token each in the first question stand for all. */
     const single = (candidates: readonly string[]): string[] =>
-      candidates.filter((label) => built(first, labels.with(0, label)).fault === undefined);
+      candidates.filter((label) => built(first, labels.with(0, label)).answerFault === undefined);
     const others = single(LETTERS.filter((label) => !labels.includes(label)));
     const small = single(
       LETTERS.map((label) => label.toLowerCase()).filter((label) => !labels.includes(label)),
@@ -74,7 +78,7 @@ export function questionItems(
     const numbers = single(labels.map((_, index) => String(index + 1)).filter((n) => !labels.includes(n)));
     const form = (kind: LabelKind, labelsOf: () => readonly string[]): void => {
       const made = questions.map((question) => built(question, labelsOf()));
-      const wrong = made.find(({ fault }) => fault !== undefined)?.fault;
+      const [wrong] = made.flatMap(({ answerFault, placeFault }) => answerFault ?? placeFault ?? []);
       if (wrong === undefined) items[kind] = made.map(({ item }) => item);
       else without.push(`${kind}: ${wrong.found}`);
     };
@@ -97,6 +101,14 @@ function deranged(labels: readonly string[], source: Random): string[] {
   }
 }
 
+interface Built {
+  readonly item: Item;
+  /** That labels are not one token each as an answer, or not different ones. */
+  readonly answerFault: Fault | undefined;
+  /** That a label and its text end in one token. */
+  readonly placeFault: Fault | undefined;
+}
+
 function itemOf(
   set: QuestionSet,
   question: Question,
@@ -105,14 +117,13 @@ function itemOf(
     tokenizer,
     bos,
   }: { readonly labels: readonly string[]; readonly tokenizer: Tokenizer; readonly bos: boolean },
-): { readonly item: Item; readonly fault: Fault | undefined } {
+): Built {
   const written = writeQuestion(set, question, labels);
   const clean = tokensOf(written.text, tokenizer, { bos });
   const follows = written.answers.map(
     (answer) => continuation(answer, tokenizer, { prompt: clean, bos }).tokens,
   );
-  const ends = tokenEnds(clean, tokenizer, bos);
-  const tokenOf = (character: number): number => ends.findIndex((end) => end > character);
+  const tokenOf = tokenFinder(clean, tokenizer, bos);
   const labelAt = written.labels.map(([, to]) => tokenOf(to - 1));
   const textAt = written.texts.map(([, to]) => tokenOf(to - 1));
   const starts = written.labels.map(([from]) => tokenOf(from));
@@ -133,10 +144,10 @@ function itemOf(
     textAt,
     optionOf,
   };
-  return { item, fault: labelFault(item, follows) };
+  return { item, answerFault: answerFaultOf(item, follows), placeFault: placeFaultOf(item) };
 }
 
-function labelFault({ where, labels, letters }: Item, follows: readonly Tokens[]): Fault | undefined {
+function answerFaultOf({ where, labels, letters }: Item, follows: readonly Tokens[]): Fault | undefined {
   const long = follows.flatMap((tokens, place) =>
     tokens.ids.length === 1 ? [] : [`${JSON.stringify(labels[place])} as an answer ${showTokens(tokens)}`],
   );
@@ -151,8 +162,28 @@ function labelFault({ where, labels, letters }: Item, follows: readonly Tokens[]
   return { where: `${where}, options`, found: labels.join(", "), wanted: "labels that are different tokens" };
 }
 
-/** [pos] the character of the text at which each token ends; 0 for BOS. */
-function tokenEnds({ ids, text }: Tokens, tokenizer: Tokenizer, bos: boolean): number[] {
+/** What heads look at there could be of either. */
+function placeFaultOf({ where, labels, labelAt, textAt }: Item): Fault | undefined {
+  const shared = labels.filter((_, place) => labelAt[place] === textAt[place]);
+  if (shared.length === 0) return undefined;
+  const named = shared.map((label) => JSON.stringify(label)).join(", ");
+  return {
+    where: `${where}, options`,
+    found: `labels ${named} in one token with the text of their option`,
+    wanted: "labels and texts that end in different tokens",
+    fix: 'Put a sign between the two in the format, such as "{label}. {text}".',
+  };
+}
+
+/**
+ * The token that a character of the text stands in: the first at whose end the text so far, decoded, is longer. Found by
+ * halving, as every decoding costs as much as its text is long. 0 is BOS where there is one.
+ */
+function tokenFinder(
+  { ids, text }: Tokens,
+  tokenizer: Tokenizer,
+  bos: boolean,
+): (character: number) => number {
   const special = bos && tokenizer.bosId !== undefined && tokenizer.bosId === ids[0] ? 1 : 0;
   const decoded = tokenizer.decode(ids.slice(special));
   // Tokenizers may put a space in front of the text.
@@ -160,7 +191,28 @@ function tokenEnds({ ids, text }: Tokens, tokenizer: Tokenizer, bos: boolean): n
     0,
     decoded.indexOf(text.trimStart().slice(0, 20)) - (text.length - text.trimStart().length),
   );
-  return ids.map((_, position) =>
-    position < special ? 0 : tokenizer.decode(ids.slice(special, position + 1)).length - ahead,
-  );
+  const lengths = new Map([[ids.length - 1, decoded.length]]);
+  /** Characters of the text up to and with a token. */
+  const lengthAt = (position: number): number => {
+    const known = lengths.get(position);
+    if (known !== undefined) return known;
+    let length = 0;
+    for (let last = position; last >= special; last--) {
+      const upTo = tokenizer.decode(ids.slice(special, last + 1));
+      length = upTo.length;
+      // Byte fallback makes one U+FFFD of every byte where a character lacks some: more than what stands there in the end.
+      if (!upTo.endsWith(LACKING)) break;
+    }
+    lengths.set(position, length);
+    return length;
+  };
+  return (character) => {
+    let [from, to] = [special, ids.length];
+    while (from < to) {
+      const middle = Math.floor((from + to) / 2);
+      if (lengthAt(middle) - ahead > character) to = middle;
+      else from = middle + 1;
+    }
+    return from < ids.length ? from : -1;
+  };
 }
