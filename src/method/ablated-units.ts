@@ -43,6 +43,8 @@ export interface AblationOptions {
   readonly seed?: number | undefined;
 }
 
+/** What to do about prompts without another one to draw from, where references and other ablations may be asked for. */
+export const REFERENCE_ADVICE = "Give more prompts, --reference FILE, or --ablate zero.";
 /** Draws where none are asked for. */
 export const DEFAULT_DRAWS = 10;
 /** Prompts captured at once: bounds what their activations take. */
@@ -88,16 +90,20 @@ const sitesOfUnits = { attn: "attn_out", mlp: "mlp_out", head: "z" } as const;
 export async function prepareAblation(
   model: Model,
   given: readonly Prompted[],
-  options: AblationOptions,
+  options: AblationOptions & {
+    /** What to do about prompts without another one to draw from, an imperative sentence. */
+    readonly advice?: string | undefined;
+  },
 ): Promise<Ablated> {
-  const { ablation = { kind: "resample", draws: DEFAULT_DRAWS }, seed = 0 } = options;
+  const { ablation = { kind: "resample", draws: DEFAULT_DRAWS }, seed = 0, advice } = options;
   refuse(
     given.length === 0 ? [{ where: "prompts", found: "none", wanted: "at least one" }] : answerFaults(given),
   );
   if (options.centred === true) refuse(await capFaults(model));
   const centred = options.centred ?? !(await hasSoftcap(model));
   const references = options.references ?? given.map(({ clean }) => clean.ids);
-  const drawn = ablation.kind === "resample" ? drawLists(given, references, { ...ablation, seed }) : [];
+  const drawn =
+    ablation.kind === "resample" ? drawLists(given, references, { ...ablation, seed, advice }) : [];
   const prompts = (await answered(model, given)).map(({ prompt }) => prompt);
   const sums = prompts.map((prompt): LogitSum => ({ terms: termsOf(prompt), centred }));
   const block = model.definition.blocks[0];
@@ -170,7 +176,11 @@ function metricOf(sum: LogitSum | undefined, [position]: Reading): number {
 function drawLists(
   prompts: readonly Prompted[],
   references: readonly (readonly number[])[],
-  { draws, seed }: { readonly draws: number; readonly seed: number },
+  {
+    draws,
+    seed,
+    advice = "Give more prompts.",
+  }: { readonly draws: number; readonly seed: number; readonly advice: string | undefined },
 ): number[][] {
   const source = random(seed);
   const faults: Fault[] = [];
@@ -182,7 +192,7 @@ function drawLists(
         where,
         found: "no other prompt to draw from",
         wanted: "at least one",
-        fix: "Give more prompts, --reference FILE, or --ablate zero.",
+        fix: advice,
       });
     }
     if (others.length <= draws) return others;

@@ -13,7 +13,7 @@ import { mean } from "../numeric/statistics.ts";
 import type { Dataset, Variable } from "../result/result.ts";
 import { dataset } from "../result/result.ts";
 import { sweep } from "../run/sweep.ts";
-import { type Ablated, type AblationOptions, prepareAblation } from "./ablated-units.ts";
+import { type Ablated, type AblationOptions, prepareAblation, REFERENCE_ADVICE } from "./ablated-units.ts";
 import { meanOver, type Sample } from "./mean-over.ts";
 import { provenance } from "./provenance.ts";
 
@@ -60,7 +60,7 @@ export async function backups(
   const { rounds = DEFAULT_ROUNDS, perRound = DEFAULT_PER_ROUND, seed = 0 } = options;
   const heads = headsOf(model);
   refuse(headFaults(heads, { first: options.first ?? [], model }));
-  const ablated = await prepareAblation(model, prompts, options);
+  const ablated = await prepareAblation(model, prompts, { ...options, advice: REFERENCE_ADVICE });
   const indexOf = (name: HeadName): number =>
     heads.findIndex(({ layer, head }) => layer === name.layer && head === name.head);
 

@@ -196,5 +196,7 @@ test("prompts that cannot be asked about are refused, all at once", async () => 
   const two = { ...prompted([1], 0), answers: [tokens([0, 1])] };
   await expect(hydra(model, [two, two])).rejects.toThrow(/2 tokens.*\n.*2 tokens/);
   await expect(hydra(model, [prompted([1], 0)])).rejects.toThrow(InputError);
-  await expect(hydra(model, [prompted([1], 0)])).rejects.toThrow(/no other prompt to draw from/);
+  await expect(hydra(model, [prompted([1], 0)])).rejects.toThrow(
+    /no other prompt to draw from; .* Give more prompts, --reference FILE, or --ablate zero\.$/,
+  );
 });

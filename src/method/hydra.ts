@@ -12,7 +12,13 @@ import type { Model } from "../model/model.ts";
 import { mean } from "../numeric/statistics.ts";
 import type { Dataset, Json, Variable } from "../result/result.ts";
 import { dataset } from "../result/result.ts";
-import { type Ablated, type AblationOptions, prepareAblation, type Unit } from "./ablated-units.ts";
+import {
+  type Ablated,
+  type AblationOptions,
+  prepareAblation,
+  REFERENCE_ADVICE,
+  type Unit,
+} from "./ablated-units.ts";
 import { type Clamp, type Effects, firstReached, type Table, unitEffects } from "./hydra-effects.ts";
 import { breakdown, erasure, regressions } from "./hydra-statistics.ts";
 import { meanOver, type Sample } from "./mean-over.ts";
@@ -55,7 +61,7 @@ export async function hydra(
 ): Promise<Dataset> {
   const started = milliseconds();
   const { heads = true, clamp = false, topPercent = DEFAULT_TOP_PERCENT, seed = 0 } = options;
-  const ablated = await prepareAblation(model, prompts, options);
+  const ablated = await prepareAblation(model, prompts, { ...options, advice: REFERENCE_ADVICE });
   const layers = model.definition.blocks.length;
   const units = unitsOf(model, ablated, heads);
   const clamps: readonly Clamp[] = clamp ? ["attn", "mlp"] : [];

@@ -156,3 +156,12 @@ test("halves are of one size whichever places are right, and have each place ali
   expect(await foldsOf([0, 1, 2, 1])).toEqual([0, 1, 1, 0]);
   expect(await foldsOf([0, 0, 1, 1, 2, 2])).toEqual([0, 1, 1, 0, 0, 1]);
 });
+
+test("where nothing can be drawn, the advice is the caller's", async () => {
+  const model = await loadGolden("gpt2", referenceBackend());
+  const asked = [item(0, 0)];
+  await expect(prepareAblation(model, asked, {})).rejects.toThrow(
+    /wanted at least one\. Give more prompts\.$/,
+  );
+  await expect(prepareAblation(model, asked, { advice: "Ask more." })).rejects.toThrow(/one\. Ask more\.$/);
+});

@@ -3,6 +3,7 @@ import { mcqItems, mcqNet } from "../../test/helpers/mcq-net.ts";
 import { at } from "../result/cells.ts";
 import { formatJson, fromJson, toJson } from "../result/json.ts";
 import type { Dataset } from "../result/result.ts";
+import type { Item } from "../task/question-items.ts";
 import { mcq } from "./mcq.ts";
 import { classOf, type HeadShares } from "./mcq-classes.ts";
 import { mcqStep, mcqSteps, stepOf } from "./mcq-steps.ts";
@@ -133,5 +134,13 @@ test("all that is wrong is refused at once", async () => {
       "--heads: found 1.0 again; wanted each head once.",
       "--rank: found 11; wanted at most 10, the size of a head.",
     ].join("\n"),
+  );
+});
+
+test("one question over and over is refused: there is nothing to draw from", async () => {
+  const [first] = items.items.letters;
+  const same = { ...items, items: { letters: Array.from({ length: 4 }, () => first as Item) } };
+  await expect(mcq(mcqNet("label"), same)).rejects.toThrow(
+    "questions: found the same one 4 times; wanted at least two: the values of one are put into another.",
   );
 });

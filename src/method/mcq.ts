@@ -54,7 +54,7 @@ const PARTS = 100;
  *
  * @returns one dataset with the variables of each step; `attrs.steps` says which are whose, and `mcqStep` takes one out.
  * Means are over questions, with 95 % bootstrap intervals; effects are (resampled − as it is).
- * @throws InputError for too few questions, heads or ranks that are not there.
+ * @throws InputError for too few questions, questions that are all the same, heads or ranks that are not there.
  */
 export async function mcq(model: Model, items: Items, options: McqOptions = {}): Promise<Dataset> {
   const started = milliseconds();
@@ -175,6 +175,14 @@ function faultsOf(
       where: "questions",
       found: String(items.length),
       wanted: `at least ${MIN_QUESTIONS}: directions are those of the other half`,
+    });
+  }
+  const [first] = items;
+  if (items.length > 1 && items.every(({ clean }) => clean.ids.join() === first?.clean.ids.join())) {
+    faults.push({
+      where: "questions",
+      found: `the same one ${items.length} times`,
+      wanted: "at least two: the values of one are put into another",
     });
   }
   const layers = architecture.layers.length;
