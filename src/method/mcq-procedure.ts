@@ -52,7 +52,7 @@ export interface NodeSteps {
   readonly curve: KeepCurve;
   /** All nodes. */
   readonly nodes: number;
-  /** Names of the minimal set. */
+  /** Names of the minimal set; none where no share can be told. */
   readonly kept: readonly string[];
   /** [layer, head] whether the head itself argues for the right letter, beyond its interval. */
   readonly writes: readonly boolean[];
@@ -95,11 +95,13 @@ export async function nodeSteps(run: StepRun): Promise<NodeSteps> {
     .flatMap((at) => nodes[at] ?? []);
   const curve = await keepCurve(model, ablated, { ...asked, ranked, share, clean, ...common("set") });
   const names = ranked.map(nodeName);
-  const kept = names.slice(0, curve.needed);
+  const kept = names.slice(0, curve.needed ?? 0);
+  const { estimate, low, high } = curve.change;
   steps.add("set", setVariables(curve, { names, unit, seed }), {
     share,
     ranked_by: "absolute mean total effect",
     nodes: nodes.length,
+    all_resampled: { change: estimate, ci_low: low, ci_high: high },
     needed: curve.needed,
     minimal_set: kept,
   });

@@ -4,14 +4,14 @@
  */
 
 import type { Model } from "../model/model.ts";
-import { bootstrapRatio, drawResamples, type Interval, mean } from "../numeric/statistics.ts";
+import { bootstrapMean, bootstrapRatio, drawResamples, type Interval } from "../numeric/statistics.ts";
 import type { Edit } from "../run/edit.ts";
 import { sweep } from "../run/sweep.ts";
 import type { Variant } from "../run/variant.ts";
 import type { Item } from "../task/question-items.ts";
 import type { Ablated } from "./ablated-units.ts";
 import { type Node, type NodeRequest, sweepOptions } from "./mcq-effects.ts";
-import { type LetterMetric, type LetterScores, scoresOf } from "./mcq-scores.ts";
+import { type LetterScores, scoresOf } from "./mcq-scores.ts";
 
 export interface SetRequest extends NodeRequest {
   /** In the order in which nodes are kept. */
@@ -30,10 +30,12 @@ export interface KeepCurve {
   readonly values: readonly (readonly number[])[];
   /** [size][question] accuracy, mean over draws. */
   readonly accuracies: readonly (readonly number[])[];
-  /** [size] share of the way from all resampled to none. */
+  /** The metric with all resampled less that as it is. */
+  readonly change: Interval;
+  /** [size] share of the way from all resampled to none; NaN where the interval of the change between the two has 0 in it. */
   readonly faithfulness: readonly Interval[];
-  /** The smallest size tried that keeps the share. */
-  readonly needed: number;
+  /** The smallest size tried that keeps the share; null where no share can be told. */
+  readonly needed: number | null;
 }
 
 /** Up to so many nodes every size is tried. */
@@ -50,8 +52,10 @@ export async function keepCurve(model: Model, ablated: Ablated, request: SetRequ
   const coarse = sizesUpTo(ranked.length);
   for (const [size, point] of await measured(model, ablated, { ...request, sizes: coarse }))
     points.set(size, point);
-  const reaches = (size: number): boolean => (faithful(points, size, request)?.estimate ?? 0) >= share;
-  const first = coarse.find(reaches) ?? ranked.length;
+  const { change, shareOf } = sharesOf(points, request);
+  const isTold = change.low > 0 || change.high < 0;
+  const reaches = (size: number): boolean => isTold && shareOf(size).estimate >= share;
+  const first = isTold ? (coarse.find(reaches) ?? ranked.length) : 0;
   const before = coarse[coarse.indexOf(first) - 1] ?? first;
   const between = Array.from({ length: Math.max(0, first - before - 1) }, (_, index) => before + 1 + index);
   const step = Math.max(1, Math.ceil(between.length / REFINED));
@@ -66,8 +70,9 @@ export async function keepCurve(model: Model, ablated: Ablated, request: SetRequ
     sizes,
     values: sizes.map((size) => points.get(size)?.values ?? []),
     accuracies: sizes.map((size) => points.get(size)?.accuracies ?? []),
-    faithfulness: sizes.map((size) => faithful(points, size, request) as Interval),
-    needed: sizes.find(reaches) ?? ranked.length,
+    change,
+    faithfulness: sizes.map((size) => (isTold ? shareOf(size) : NONE)),
+    needed: isTold ? (sizes.find(reaches) ?? ranked.length) : null,
   };
 }
 
@@ -83,20 +88,26 @@ interface Point {
   readonly accuracies: number[];
 }
 
-/** (kept − none kept) / (as it is − none kept), of means over questions. */
-function faithful(
+const NONE: Interval = { estimate: Number.NaN, low: Number.NaN, high: Number.NaN };
+
+/** None kept − as it is, and by size (kept − none kept) / (as it is − none kept): means over questions. */
+function sharesOf(
   points: ReadonlyMap<number, Point>,
-  size: number,
-  { clean, metric, seed }: { clean: readonly LetterScores[]; metric: LetterMetric; seed: number },
-): Interval | undefined {
-  const [own, none] = [points.get(size)?.values, points.get(0)?.values];
-  if (own === undefined || none === undefined) return undefined;
+  { clean, metric, seed }: Pick<SetRequest, "clean" | "metric" | "seed">,
+): { readonly change: Interval; readonly shareOf: (size: number) => Interval } {
+  const none = points.get(0)?.values ?? [];
   const less = (values: readonly number[]): number[] =>
     values.map((value, i) => value - (none[i] ?? Number.NaN));
-  const whole = less(clean.map((scores) => scores[metric]));
-  if (mean(whole) === 0) return { estimate: Number.NaN, low: Number.NaN, high: Number.NaN };
-  const ratio = { numerators: less(own), denominators: whole };
-  return bootstrapRatio(ratio, drawResamples(clean.length, { seed }));
+  const denominators = less(clean.map((scores) => scores[metric]));
+  const resamples = drawResamples(clean.length, { seed });
+  return {
+    change: bootstrapMean(
+      denominators.map((value) => 0 - value), // no -0
+      resamples,
+    ),
+    shareOf: (size) =>
+      bootstrapRatio({ numerators: less(points.get(size)?.values ?? []), denominators }, resamples),
+  };
 }
 
 async function measured(

@@ -2,6 +2,7 @@
 
 import { at, type Cell, labelsOf } from "../result/cells.ts";
 import type { Dataset } from "../result/result.ts";
+import { formatNumber, unitOf } from "../result/words.ts";
 import { stepOf } from "./mcq-steps.ts";
 
 const percent = ({ value, ciLow, ciHigh }: Cell): string => {
@@ -21,7 +22,9 @@ export function mcqVerdict(result: Dataset): string[] {
   }
   const verdict: string[] = [];
   const set = stepOf(result, "set");
-  if (set !== undefined) {
+  const untold = untoldShare(result);
+  if (untold !== undefined) verdict.push(untold);
+  else if (set !== undefined) {
     const kept = at(result, "set_faithfulness", { size: Number(set.needed) });
     verdict.push(
       `${set.needed} of ${set.nodes} nodes at the last position keep ${percent(kept)} of the metric while all others come from other questions.`,
@@ -31,6 +34,17 @@ export function mcqVerdict(result: Dataset): string[] {
   if (ranks !== undefined) verdict.push(rankWords(ranks.needed as Readonly<Record<string, number | null>>));
   if (stepOf(result, "mutations") !== undefined) verdict.push(...codeWords(result, chance));
   return verdict;
+}
+
+/** Why no share of the metric that nodes keep can be told; undefined where it can. */
+export function untoldShare(result: Dataset): string | undefined {
+  const set = stepOf(result, "set");
+  if (set === undefined || set.needed !== null) return undefined;
+  const { change, ci_low, ci_high } = set.all_resampled as Readonly<Record<string, number>>;
+  const [value, low, high] = [change, ci_low, ci_high].map((own = Number.NaN) =>
+    formatNumber(Number(own.toPrecision(2))),
+  );
+  return `With all ${set.nodes} nodes at the last position from other questions the metric changes by ${value} ${unitOf(result)} [${low}, ${high}], an interval with 0 in it: no share that some of them keep can be told.`;
 }
 
 function rankWords(needed: Readonly<Record<string, number | null>>): string {

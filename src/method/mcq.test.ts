@@ -95,6 +95,31 @@ describe.each(["label", "place"] as const)("a network with a code of %ss", (code
   });
 });
 
+test("where the same letter is right always, other questions' nodes change nothing: no share is told, no set is the smallest", async () => {
+  const found = await mcq(
+    mcqNet("label"),
+    mcqItems(() => 2),
+    { draws: 2, maxRank: 1 },
+  );
+  expect(value(found, "accuracy", {})).toBe(1);
+  expect(stepOf(found, "set")).toMatchObject({
+    all_resampled: { change: 0, ci_low: 0, ci_high: 0 },
+    needed: null,
+    minimal_set: [],
+  });
+  const numbers = (name: string): Set<number> =>
+    new Set(Array.from(found.dataVars[name]?.data ?? [], Number));
+  for (const side of ["", "_ci_low", "_ci_high"])
+    expect(numbers(`set_faithfulness${side}`)).toEqual(new Set([Number.NaN]));
+  expect((found.attrs.verdict as readonly string[])[0]).toBe(
+    "With all 9 nodes at the last position from other questions the metric changes by 0 logit [0, 0], an interval with 0 in it: no share that some of them keep can be told.",
+  );
+  // Classes do without the set.
+  expect(numbers("head_kept")).toEqual(new Set([0]));
+  expect(found.attrs.letter_heads).toEqual(["2.0"]);
+  expect(toJson(fromJson(JSON.parse(formatJson(found))))).toEqual(JSON.parse(formatJson(found)));
+});
+
 test("effects may be on the loss, and heads may be named", async () => {
   const heads = [{ layer: 1, head: 1 }];
   const found = await mcq(mcqNet("label"), items, { metric: "loss", heads, draws: 1, maxRank: 1 });

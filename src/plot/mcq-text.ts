@@ -1,6 +1,7 @@
 /** @file The multiple-choice procedure in a terminal: a short table for each step, and what they say. */
 
 import { type McqStep, mcqSteps, stepOf } from "../method/mcq-steps.ts";
+import { untoldShare } from "../method/mcq-verdict.ts";
 import { at, type Cell, labelsOf } from "../result/cells.ts";
 import type { Dataset } from "../result/result.ts";
 import { formatNumber, unitOf } from "../result/words.ts";
@@ -150,29 +151,38 @@ function effectLines(dataset: Dataset): Section {
   return {
     rows: table([{ title: "node" }, right("total"), right("direct"), right("indirect")], rows),
     notes: [
-      `Change (${unitOf(dataset)}) with the node's output from ${stepOf(dataset, "effects")?.draws_used} other questions: everything later computed again; put straight into the final stream; the difference. *: of the minimal set.`,
+      `Change (${unitOf(dataset)}) with the node's output from ${stepOf(dataset, "effects")?.draws_used} other questions: everything later computed again; put straight into the final stream; the difference.${kept.length > 0 ? " *: of the minimal set." : ""}`,
     ],
   };
 }
 
 function setLines(dataset: Dataset): Section {
   const sizes = labelsOf(dataset, "size").map(Number);
-  const needed = Number(stepOf(dataset, "set")?.needed);
-  const last = sizes.indexOf(needed) + 2;
+  const record = stepOf(dataset, "set");
+  const untold = untoldShare(dataset);
+  const needed = untold === undefined ? Number(record?.needed) : undefined;
+  const last = needed === undefined ? sizes.length : sizes.indexOf(needed) + 2;
   const step = Math.max(1, Math.ceil(last / SIZES));
-  const shown = sizes.filter((size, index) => index < last && (index % step === 0 || size === needed));
-  const share = Number(stepOf(dataset, "set")?.share);
-  const kept = (stepOf(dataset, "set")?.minimal_set ?? []) as readonly string[];
+  const ends = [needed, untold === undefined ? undefined : sizes.at(-1)];
+  const shown = sizes.filter((size, index) => index < last && (index % step === 0 || ends.includes(size)));
+  const kept = (record?.minimal_set ?? []) as readonly string[];
+  const [title, name] =
+    untold === undefined
+      ? ["metric kept", "set_faithfulness"]
+      : [`metric (${unitOf(dataset)})`, "set_metric"];
+  const order = `Nodes are kept in the order of their total effects; 0 is all of ${dataset.dims.node} resampled, `;
   return {
     rows: table(
-      [right("nodes"), right("metric kept"), right("accuracy")],
+      [right("nodes"), right(title), right("accuracy")],
       shown.map((size) => [
         `${size === needed ? "* " : ""}${size}`,
-        ...["set_faithfulness", "set_accuracy"].map((name) => ranged(at(dataset, name, { size }))),
+        ...[name, "set_accuracy"].map((column) => ranged(at(dataset, column, { size }))),
       ]),
     ),
     notes: [
-      `Nodes are kept in the order of their total effects; 0 is all of ${dataset.dims.node} resampled, 1 none. *: the fewest that keep ${formatNumber(share)}: ${kept.join(", ")}.`,
+      untold === undefined
+        ? `${order}1 none. *: the fewest that keep ${formatNumber(Number(record?.share))}: ${kept.join(", ")}.`
+        : `${order}${dataset.dims.node} none. ${untold}`,
     ],
   };
 }

@@ -2,6 +2,7 @@
 
 import { headClasses } from "../method/mcq-classes.ts";
 import { stepOf } from "../method/mcq-steps.ts";
+import { untoldShare } from "../method/mcq-verdict.ts";
 import { at, labelsOf } from "../result/cells.ts";
 import type { Dataset, Json } from "../result/result.ts";
 import { metricWord, unitOf } from "../result/words.ts";
@@ -18,14 +19,19 @@ const [BARS, NAMED] = [14, 8];
 export function mcqViews(dataset: Dataset): AttributionViews | undefined {
   if (dataset.attrs.method !== "mcq") return undefined;
   const hasCode = stepOf(dataset, "ranks") !== undefined;
+  const untold = untoldShare(dataset);
   return {
     width: 1080,
-    notes: ["Means over questions; bars and bands: 95 % interval.", ...codeNote(dataset)],
+    notes: [
+      "Means over questions; bars and bands: 95 % interval.",
+      ...(untold === undefined ? [] : [`4: ${untold}`]),
+      ...codeNote(dataset),
+    ],
     view: {
       concat: [
         shares(dataset),
         effects(dataset),
-        curve(dataset),
+        untold === undefined ? shareCurve(dataset) : metricCurve(dataset),
         classes(dataset),
         ...(hasCode ? [rankPanel(dataset), labelPanel(dataset)] : []),
       ],
@@ -90,7 +96,7 @@ function effects(dataset: Dataset): Spec {
   // A name that would cover another is left to the tables.
   const named: (typeof points)[number][] = [];
   const near = (one: number, other: number, share: number): boolean =>
-    Math.abs(one - other) < share * (ends[1] - ends[0]);
+    Math.abs(one - other) <= share * (ends[1] - ends[0]);
   for (const point of points) {
     const covered = named.some(
       ({ total, direct }) => near(total, point.total, 0.06) && near(direct, point.direct, 0.15),
@@ -141,19 +147,60 @@ function effects(dataset: Dataset): Spec {
   });
 }
 
-function curve(dataset: Dataset): Spec {
+/** What is kept, up to some way behind the minimal set. */
+function shareCurve(dataset: Dataset): Spec {
   const share = Number(stepOf(dataset, "set")?.share);
   const needed = Number(stepOf(dataset, "set")?.needed);
+  return panel(
+    `4. ${needed} nodes keep ${Math.round(100 * share)} %`,
+    curve(dataset, {
+      name: "set_faithfulness",
+      title: "share of the metric kept",
+      largest: Math.max(4, 3 * needed),
+      lines: [
+        zero("y", share),
+        { ...zero("x", needed), mark: { type: "rule", color: colours.red, strokeDash: [4, 3], aria: false } },
+      ],
+    }),
+  );
+}
+
+/** The metric itself, where no share of it can be told. */
+function metricCurve(dataset: Dataset): Spec {
+  return panel(
+    "4. metric by nodes kept: no share can be told",
+    curve(dataset, {
+      name: "set_metric",
+      title: `${metricWord(dataset)} (${unitOf(dataset)})`,
+      largest: Number.POSITIVE_INFINITY,
+      lines: [],
+    }),
+  );
+}
+
+function curve(
+  dataset: Dataset,
+  {
+    name,
+    title,
+    largest,
+    lines,
+  }: {
+    readonly name: string;
+    readonly title: string;
+    /** Size. */
+    readonly largest: number;
+    readonly lines: readonly Spec[];
+  },
+): Spec {
   const values = labelsOf(dataset, "size").flatMap((size): Json[] =>
-    Number(size) > Math.max(4, 3 * needed)
-      ? []
-      : [{ size: Number(size), ...interval(at(dataset, "set_faithfulness", { size })) }],
+    Number(size) > largest ? [] : [{ size: Number(size), ...interval(at(dataset, name, { size })) }],
   );
   const x = numbered("size", `nodes kept of ${dataset.dims.node}`, {
     axis: { title: `nodes kept of ${dataset.dims.node}`, tickMinStep: 1, grid: false },
   });
-  const y = numbered("value", "share of the metric kept");
-  return panel(`4. ${needed} nodes keep ${Math.round(100 * share)} %`, {
+  const y = numbered("value", title);
+  return {
     data: { values },
     layer: [
       {
@@ -165,10 +212,9 @@ function curve(dataset: Dataset): Spec {
         mark: { type: "line", color: colours.blue, point: { size: 18, color: colours.blue }, aria: false },
         encoding: { x, y },
       },
-      zero("y", share),
-      { ...zero("x", needed), mark: { type: "rule", color: colours.red, strokeDash: [4, 3], aria: false } },
+      ...lines,
     ],
-  });
+  };
 }
 
 function classes(dataset: Dataset): Spec {

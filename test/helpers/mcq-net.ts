@@ -110,8 +110,7 @@ export function mcqNet(code: "label" | "place"): Model {
 
 const tokens = (ids: readonly number[]): Tokens => ({ text: ids.join(" "), ids, pieces: ids.map(String) });
 
-function item(question: number, own: readonly number[]): Item {
-  const correct = question % 4;
+function item(question: number, correct: number, own: readonly number[]): Item {
   const options = own.flatMap((label, place) => [label, place === correct ? RIGHT : WRONG]);
   const follows = own.map((label) => tokens([label]));
   return {
@@ -129,10 +128,10 @@ function item(question: number, own: readonly number[]): Item {
   };
 }
 
-/** Eight questions, each letter right twice; with the labels E to H, and with A to D in another order. */
-export function mcqItems(): Items {
+/** Eight questions, each place right twice unless given; with the labels E to H, and with A to D in another order. */
+export function mcqItems(correctOf = (question: number): number => question % 4): Items {
   const all = (of: (question: number) => readonly number[]): Item[] =>
-    Array.from({ length: QUESTIONS }, (_, question) => item(question, of(question)));
+    Array.from({ length: QUESTIONS }, (_, question) => item(question, correctOf(question), of(question)));
   const turned = (question: number): number[] =>
     [0, 1, 2, 3].map((label) => (label + 1 + (question % 3)) % 4);
   return {
