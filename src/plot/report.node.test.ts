@@ -2,6 +2,7 @@ import { mkdtemp, readdir, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
+import { multipleChoice } from "../../test/gallery/multiple-choice.ts";
 import { layerByHead, layerByPosition } from "../result/fixtures.ts";
 import { fromJson, toJson } from "../result/json.ts";
 import { readParquet } from "../result/parquet.node.ts";
@@ -59,6 +60,15 @@ test("the page holds the result, the figure's data and the runtime, and refuses 
   expect(runtime?.length).toBeGreaterThan(300_000);
   expect(page).toContain(`content="default-src 'none';`);
   expect(page.replaceAll(/<script.*?<\/script>/gs, "")).not.toMatch(/(src|href)\s*=\s*["'](https?:)?\/\//);
+});
+
+test("a page of several panels holds their figure and the sentences beside it", async () => {
+  const result = multipleChoice();
+  const page = await htmlReport(result);
+  const [held, figure] = scripts(page);
+  expect(toJson(fromJson(JSON.parse(held ?? "")))).toEqual(toJson(result));
+  for (const step of ["2. share of the metric", "4. 3 nodes keep 90 %", "7. answers"])
+    expect(figure).toContain(step);
 });
 
 test("the page says how the numbers were checked and what to be wary of", async () => {

@@ -1,4 +1,5 @@
 import { expect, test } from "vitest";
+import { multipleChoice } from "../../test/gallery/multiple-choice.ts";
 import {
   attrs,
   destinationBySource,
@@ -25,6 +26,7 @@ const results: [string, Dataset][] = [
   ["dst × src", destinationBySource()],
   ["bars", pathEffects()],
   ["tokens", nextTokens()],
+  ["multiple choice", multipleChoice()],
 ];
 
 test.each(results)("%s fits every width, in every colour depth", (_, result) => {

@@ -14,6 +14,7 @@ import {
   repairedLayers,
 } from "../../src/result/fixtures.ts";
 import type { Dataset } from "../../src/result/result.ts";
+import { multipleChoice } from "./multiple-choice.ts";
 import { comparedCorruptions, scoredEdges } from "./results.ts";
 
 const figures: Readonly<Record<string, () => Dataset>> = {
@@ -27,6 +28,7 @@ const figures: Readonly<Record<string, () => Dataset>> = {
   "self-repair": repairedLayers,
   corruptions: comparedCorruptions,
   edges: scoredEdges,
+  "multiple-choice": multipleChoice,
 };
 
 // After an intended change: npx vitest run test/gallery -u, and look at the pictures.
