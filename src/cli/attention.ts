@@ -8,7 +8,7 @@ const EXAMPLES = `
 Examples:
   crosspatch attention model.gguf --repeat 24 --n 8
   crosspatch attention model.gguf --task ioi --n 50 --out runs/ioi-attention
-  crosspatch attention pocket --prompt "When Mary and John went to the store, John gave a drink to" --patterns 1.2,3.2`;
+  crosspatch attention pocket --prompt "When Mary and John went to the store, John gave a drink to" --patterns 5.2,7.2`;
 
 export function addAttention(program: Command, act: (request: Request) => Promise<void>): void {
   const command = program
