@@ -3,7 +3,7 @@
 import { at, type Cell, labelsOf } from "../result/cells.ts";
 import type { Dataset } from "../result/result.ts";
 import { formatNumber, unitOf } from "../result/words.ts";
-import { stepOf } from "./mcq-steps.ts";
+import { type StepRecord, stepOf } from "./mcq-steps.ts";
 
 const percent = ({ value, ciLow, ciHigh }: Cell): string => {
   const rounded = (share: number): string => String(Math.round(100 * share));
@@ -31,7 +31,7 @@ export function mcqVerdict(result: Dataset): string[] {
     );
   }
   const ranks = stepOf(result, "ranks");
-  if (ranks !== undefined) verdict.push(rankWords(ranks.needed as Readonly<Record<string, number | null>>));
+  if (ranks !== undefined) verdict.push(rankWords(ranks));
   if (stepOf(result, "mutations") !== undefined) verdict.push(...codeWords(result, chance));
   return verdict;
 }
@@ -47,7 +47,12 @@ export function untoldShare(result: Dataset): string | undefined {
   return `With all ${set.nodes} nodes at the last position from other questions the metric changes by ${value} ${unitOf(result)} [${low}, ${high}], an interval with 0 in it: no share that some of them keep can be told.`;
 }
 
-function rankWords(needed: Readonly<Record<string, number | null>>): string {
+/** Names of heads in a sentence; the tables have them all. */
+const MAX_HEADS = 5;
+
+function rankWords(ranks: StepRecord): string {
+  const heads = ranks.heads as readonly string[];
+  const needed = ranks.needed as Readonly<Record<string, number | null>>;
   const words = (
     [
       ["qk", "queries and keys"],
@@ -59,7 +64,10 @@ function rankWords(needed: Readonly<Record<string, number | null>>): string {
       ? `${what} can be cut to rank 0, their mean, at no loss that shows`
       : `${what} need rank ${rank}`;
   });
-  return `Of the heads that are cut, ${words.join("; ")}.`;
+  const more = heads.length > MAX_HEADS ? ` and ${heads.length - MAX_HEADS} more` : "";
+  const named = heads.slice(0, MAX_HEADS).join(", ") + more;
+  const which = heads.length === 1 ? "head that is cut" : "heads that are cut";
+  return `Of the ${which} (${named}), ${words.join("; ")}.`;
 }
 
 /** Whether a query taken over from the questions' own labels finds a place or a label. */
