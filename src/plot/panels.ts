@@ -3,12 +3,12 @@ import { sizeOf } from "../core/tensor.ts";
 import {
   type Cell,
   cellReader,
+  drawnVariables,
   effects,
   labelsAt,
   noEffectValue,
   requireVariable,
   shapeOf,
-  sites,
 } from "../result/cells.ts";
 import type { Dataset } from "../result/result.ts";
 import { dimWord } from "../result/words.ts";
@@ -43,7 +43,7 @@ export interface Panel {
 }
 
 export interface PanelOptions {
-  /** Variables to show; all sites where not given. */
+  /** Variables to show; all sites, with their values by pair, where not given. */
   readonly sites?: readonly string[] | undefined;
   /** Most panels per site; those with the largest effects are kept. Default 24. */
   readonly maxPanels?: number | undefined;
@@ -72,7 +72,7 @@ function mostLabels(dim: string): number {
 
 /** Lays a result out in panels: the text along x, depth along y, one panel per label of any further dims. */
 export function layPanels(dataset: Dataset, options: PanelOptions = {}): Panels {
-  const names = options.sites ?? (isTopTokens(dataset) ? ["prob"] : sites(dataset));
+  const names = options.sites ?? (isTopTokens(dataset) ? ["prob"] : drawnVariables(dataset));
   const scalars = names.filter((name) => requireVariable(dataset, name).dims.length === 0);
   const notes = new Set<string>();
   const panels = names

@@ -3,7 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { multipleChoice } from "../../test/gallery/multiple-choice.ts";
-import { layerByHead, layerByPosition } from "../result/fixtures.ts";
+import { headsByPair, layerByHead, layerByPosition } from "../result/fixtures.ts";
 import { fromJson, toJson } from "../result/json.ts";
 import { readParquet } from "../result/parquet.node.ts";
 import type { Dataset } from "../result/result.ts";
@@ -50,6 +50,17 @@ test("markup in tokens, prompts and attributes stays text", async () => {
   expect(page).not.toContain("<!--");
   expect(page).toContain("&lt;/script&gt;&lt;img");
   expect(toJson(fromJson(JSON.parse(scripts(page)[0] ?? "")))).toEqual(toJson(hostile()));
+});
+
+test("the values by pair are drawn in the figure and saved, and stay out of the heading and the table", async () => {
+  const page = await report(headsByPair(), { vega: "" });
+  expect(page).toMatch(/<h1>[^<]* \(z\)<\/h1>/);
+  expect(page).toContain("z_per_pair, pair store");
+  const table = page.slice(page.indexOf("<h2>Strongest"), page.indexOf("<h2>How it was made"));
+  expect(table).toContain("<td>z</td>");
+  expect(table).not.toContain("per_pair");
+  await saveRun(headsByPair(), join(folder, "by-pair"));
+  expect((await readdir(join(folder, "by-pair", "figures"))).sort()).toEqual(["z.svg", "z_per_pair.svg"]);
 });
 
 test("the page holds the result, the figure's data and the runtime, and refuses every request", async () => {

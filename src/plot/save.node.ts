@@ -5,7 +5,7 @@
  */
 import { extname, join } from "node:path";
 import { inputError } from "../core/errors.ts";
-import { sites } from "../result/cells.ts";
+import { drawnVariables } from "../result/cells.ts";
 import { jsonPieces } from "../result/json.ts";
 import { writeParquet } from "../result/parquet.node.ts";
 import type { Dataset, Json } from "../result/result.ts";
@@ -69,7 +69,7 @@ export async function saveRun(dataset: Dataset, directory: string, experiment?: 
   if (experiment !== undefined) {
     await writeWhole(join(directory, "experiment.json"), `${JSON.stringify(experiment, undefined, 2)}\n`);
   }
-  for (const site of isTopTokens(dataset) ? ["prob"] : sites(dataset)) {
+  for (const site of isTopTokens(dataset) ? ["prob"] : drawnVariables(dataset)) {
     // A variable may be named by a user's file; only plain characters go into a path.
     const name = site.replace(/[^\p{L}\p{N}_-]/gu, "_");
     await writeWhole(join(directory, "figures", `${name}.svg`), await drawn(dataset, [site]));

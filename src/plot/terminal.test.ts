@@ -3,6 +3,7 @@ import { multipleChoice } from "../../test/gallery/multiple-choice.ts";
 import {
   attrs,
   destinationBySource,
+  headsByPair,
   layerByHead,
   layerByPosition,
   layerByPositionByHead,
@@ -57,6 +58,27 @@ test("a planted head is where it was planted, and first in the list", () => {
   expect(lines[lines.indexOf("strongest") + 2]).toMatch(
     /^z\s+9\s+6\s+-1\.43\s+\+4\.055\s+-1\.93 to -0\.9297$/,
   );
+});
+
+test("the values by pair have maps of their own; the list ranks the means, and there is none of bars", () => {
+  const text = terminal(headsByPair(), { columns: 132 });
+  expect(text).toMatch(/^Which layer and head, .*\? \(z\)$/m);
+  expect(text).toMatch(/^z_per_pair, pair store: layer \(down\) × head \(across\)$/m);
+  const list = text.slice(text.indexOf("strongest")).split("\n").slice(2, -1);
+  expect(list).toHaveLength(8);
+  expect(list.filter((line) => !/^z +\d +\d /.test(line))).toEqual([]);
+  expect(list[0]).toMatch(/^z +4 +2 .*\+5\.803/);
+
+  const bars = dataset({
+    ...headsByPair(),
+    dataVars: {
+      z: variable({ layer: 6 }, (layer) => layer),
+      z_per_pair: variable({ pair: 2, layer: 6 }, (pair, layer) => layer + pair),
+    },
+  });
+  expect(terminal(bars)).toMatch(/^z_per_pair: layer \(down\) × pair \(across\)$/m);
+  expect(terminal(bars)).not.toContain("strongest");
+  expect(terminal(bars, { sites: ["z_per_pair"] })).toMatch(/^strongest\nsite +pair /m);
 });
 
 test("a narrow terminal gets tenths, then blocks beneath each other; no column is lost", () => {

@@ -1,5 +1,5 @@
 /** @file A result for the terminal: heat maps, tables, the strongest cells. Pure: a dataset and a width in, text out. */
-import { strongest } from "../result/cells.ts";
+import { isByPair, strongest } from "../result/cells.ts";
 import type { Dataset } from "../result/result.ts";
 import { baselinesLine, formatNumber, metricWord, noEffectWords, question, unitOf } from "../result/words.ts";
 import { attentionLines } from "./attention-text.ts";
@@ -62,12 +62,24 @@ export function terminal(dataset: Dataset, options: TerminalOptions = {}): strin
     );
   }
   lines.push(...notes.flatMap((note) => wrap(`Shown: ${note}.`, columns)));
-  if (maps.length > 0) {
-    const sites = [...new Set(maps.map(({ site }) => site))];
-    const { titles, rows } = strongestRows(dataset, strongest(dataset, options.strongest ?? 8, sites));
+  const ranked = rankedSites(dataset, maps, options);
+  if (ranked.length > 0) {
+    const { titles, rows } = strongestRows(dataset, strongest(dataset, options.strongest ?? 8, ranked));
     lines.push("", "strongest", ...table(titles, rows).map((line) => truncate(line, columns)));
   }
   return finish(lines);
+}
+
+/** Sites of the maps: one pair's cells are not ranked with means, only where they are all that was asked for. */
+function rankedSites(
+  dataset: Dataset,
+  maps: readonly { readonly site: string }[],
+  { sites }: TerminalOptions,
+): string[] {
+  const drawn = [...new Set(maps.map(({ site }) => site))];
+  return sites?.every((name) => isByPair(dataset, name))
+    ? drawn
+    : drawn.filter((name) => !isByPair(dataset, name));
 }
 
 function finish(lines: readonly string[]): string {

@@ -37,18 +37,41 @@ const companions: { readonly [K in Exclude<keyof Cell, "value">]: string } = {
   exact: "_exact",
 };
 
+/** `<site>_per_pair`: the values of each pair, of which those of the site are the means. Dims `pair`, …. */
+const BY_PAIR = "_per_pair";
+
 /**
- * Numeric variables that are not about another one: `resid_pre`, but not `resid_pre_normalized`, nor one whose
- * attribute `detail` says so.
+ * Numeric variables that are not about another one: `resid_pre`, but neither `resid_pre_normalized` nor
+ * `resid_pre_per_pair`, nor one whose attribute `detail` says so.
  */
 export function sites(dataset: Dataset): string[] {
   return Object.keys(dataset.dataVars).filter((name) => {
-    if (dataset.dataVars[name]?.attrs.detail === true) return false;
-    const isCompanion = Object.values(companions).some(
-      (suffix) => name.endsWith(suffix) && Object.hasOwn(dataset.dataVars, name.slice(0, -suffix.length)),
-    );
+    if (isDetail(dataset, name) || isByPair(dataset, name)) return false;
+    const isCompanion = Object.values(companions).some((suffix) => isAbout(dataset, name, suffix));
     return !isCompanion && isNumeric(dataset.dataVars[name]);
   });
+}
+
+/** What figures show: the sites, each followed by its values by pair where the result has them and they are no detail. */
+export function drawnVariables(dataset: Dataset): string[] {
+  return sites(dataset).flatMap((site) => {
+    const byPair = site + BY_PAIR;
+    return isByPair(dataset, byPair) && !isDetail(dataset, byPair) ? [site, byPair] : [site];
+  });
+}
+
+/** Whether a variable is `<site>_per_pair` of another one. */
+export function isByPair(dataset: Dataset, name: string): boolean {
+  return Object.hasOwn(dataset.dataVars, name) && isAbout(dataset, name, BY_PAIR);
+}
+
+/** Whether a name is that of another variable with a suffix. */
+function isAbout({ dataVars }: Dataset, name: string, suffix: string): boolean {
+  return name.endsWith(suffix) && Object.hasOwn(dataVars, name.slice(0, -suffix.length));
+}
+
+function isDetail({ dataVars }: Dataset, name: string): boolean {
+  return dataVars[name]?.attrs.detail === true;
 }
 
 function isNumeric(variable: Variable | undefined): boolean {

@@ -130,6 +130,26 @@ export function layerByHead(): Dataset {
   });
 }
 
+/** layer × head over two pairs, each with its own: one head that helps one pair alone. */
+export function headsByPair(): Dataset {
+  const dims = { layer: 6, head: 4 };
+  const share = (pair: number, layer: number, head: number): number =>
+    layer === 4 && head === 2 ? 0.9 - 0.8 * pair : 0.01 * ((layer + head + pair) % 3);
+  return dataset({
+    attrs: { ...attrs, prompts: { pairs: 2, answer: " Mary", foil: " John" } },
+    dims: { pair: 2, ...dims },
+    coords: {
+      pair: { dims: ["pair"], data: ["store", "park"], attrs: {} },
+      layer: range("layer", 6),
+      head: range("head", 4),
+    },
+    dataVars: {
+      z: variable(dims, (layer, head) => restored((share(0, layer, head) + share(1, layer, head)) / 2)),
+      z_per_pair: variable({ pair: 2, ...dims }, (pair, layer, head) => restored(share(pair, layer, head))),
+    },
+  });
+}
+
 /** layer × pos × head: one head at one token. */
 export function layerByPositionByHead(): Dataset {
   const noise = random(3);

@@ -1,7 +1,16 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
-import { at, effects, labelsAt, noEffectValue, sites, strongest } from "./cells.ts";
-import { attrs, layerByHead, layerByPosition, nextTokens, pathEffects, range, variable } from "./fixtures.ts";
+import { at, drawnVariables, effects, labelsAt, noEffectValue, sites, strongest } from "./cells.ts";
+import {
+  attrs,
+  headsByPair,
+  layerByHead,
+  layerByPosition,
+  nextTokens,
+  pathEffects,
+  range,
+  variable,
+} from "./fixtures.ts";
 import { formatJson, fromJson, jsonPieces, toJson } from "./json.ts";
 import { type Dataset, dataset } from "./result.ts";
 import { baselinesLine, formatNumber, question } from "./words.ts";
@@ -163,6 +172,20 @@ test("at reads a cell by label, with what the site's other variables say of it",
 test("companions are no sites of their own, but an effect without a metric is", () => {
   expect(sites(layerByHead())).toEqual(["z"]);
   expect(sites(pathEffects())).toEqual(["head_effect", "mlp_effect", "embed_effect"]);
+});
+
+test("the values by pair are the site's: drawn behind it, but neither in the question nor ranked with the means", () => {
+  const found = headsByPair();
+  expect(sites(found)).toEqual(["z"]);
+  expect(drawnVariables(found)).toEqual(["z", "z_per_pair"]);
+  expect(question(found)).toMatch(/ \(z\)$/);
+  expect(strongest(found, 3).map(({ site }) => site)).toEqual(["z", "z", "z"]);
+  expect(strongest(found, 1, ["z_per_pair"])[0]?.labels).toEqual({ pair: "store", layer: 4, head: 2 });
+  const { z, z_per_pair: own } = found.dataVars;
+  if (z === undefined || own === undefined) throw new Error("no z");
+  const detail = { ...own, attrs: { detail: true } };
+  expect(drawnVariables({ ...found, dataVars: { z, z_per_pair: detail } })).toEqual(["z"]);
+  expect(sites({ ...found, dataVars: { z_per_pair: own } })).toEqual(["z_per_pair"]);
 });
 
 test("no effect is the base run's metric: corrupt when denoising, clean when noising, 0 for differences", () => {
