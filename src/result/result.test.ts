@@ -12,7 +12,7 @@ import {
   variable,
 } from "./fixtures.ts";
 import { formatJson, fromJson, jsonPieces, toJson } from "./json.ts";
-import { type Dataset, dataset } from "./result.ts";
+import { type Dataset, dataset, type Json } from "./result.ts";
 import { baselinesLine, formatNumber, question } from "./words.ts";
 
 test("JSON is nested by dim in the contract's key order, with null for what was not computed", () => {
@@ -257,4 +257,24 @@ test("a result says in words what was asked and what its zero means", () => {
     "1e-20",
     "1.2e9",
   ]);
+});
+
+test("a question says what is put in: the other run's values, zero, a mean or other prompts' values", () => {
+  const asked = (ablate: Json, direction = "noise"): string =>
+    question({ ...layerByHead(), attrs: { ...attrs, direction, options: { ablate } } });
+  const noised = "loses “Mary” over “John”? (z)";
+  expect(asked({ kind: "source" })).toBe(`Which layer and head, taken from the corrupt run, ${noised}`);
+  expect(asked({ kind: "zero" })).toBe(`Which layer and head, set to zero, ${noised}`);
+  expect(asked({ kind: "mean", over: "position" })).toBe(
+    `Which layer and head, set to its mean over prompts, ${noised}`,
+  );
+  expect(asked({ kind: "mean", over: "all" })).toBe(
+    `Which layer and head, set to its mean over prompts and positions, ${noised}`,
+  );
+  expect(asked({ kind: "resample", draws: 10, seed: 0 })).toBe(
+    `Which layer and head, taken from other prompts, ${noised}`,
+  );
+  expect(asked({ kind: "zero" }, "denoise")).toBe(
+    "Which layer and head, set to zero in the corrupt run, brings back “Mary” over “John”? (z)",
+  );
 });

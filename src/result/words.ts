@@ -69,15 +69,44 @@ export function baselinesLine(dataset: Dataset): string {
 
 /** A text of `attrs.prompts`, e.g. `clean`; undefined where the result is about several pairs or has none. */
 export function promptText(dataset: Dataset, key: string): string | undefined {
-  const { prompts } = dataset.attrs;
-  const own = prompts !== null && typeof prompts === "object" && !Array.isArray(prompts);
-  const value: Json | undefined = own ? (prompts as { readonly [key: string]: Json })[key] : undefined;
+  const value = entry(dataset.attrs.prompts, key);
   return typeof value === "string" ? value : undefined;
+}
+
+/** What an object holds under a key; undefined where it is none or holds nothing there. */
+function entry(whole: Json | undefined, key: string): Json | undefined {
+  return whole !== null && typeof whole === "object" && !Array.isArray(whole)
+    ? (whole as { readonly [key: string]: Json })[key]
+    : undefined;
+}
+
+/** What activation patching did to each cell and what that does to the outcome, e.g. `set to zero, loses`. */
+function patchingWords({ attrs }: Dataset): string {
+  const noised = attrs.direction === "noise";
+  const outcome = noised ? "loses" : "brings back";
+  const put = putIn(entry(attrs.options, "ablate"));
+  if (put === undefined)
+    return `${noised ? "taken from the corrupt run" : "restored from the clean run"}, ${outcome}`;
+  return `${put}${noised ? "" : " in the corrupt run"}, ${outcome}`;
+}
+
+/** What an ablation puts in, in words; undefined for the other run's values. */
+function putIn(ablate: Json | undefined): string | undefined {
+  switch (entry(ablate, "kind")) {
+    case "zero":
+      return "set to zero";
+    case "mean":
+      return `set to its mean over prompts${entry(ablate, "over") === "all" ? " and positions" : ""}`;
+    case "resample":
+      return "taken from other prompts";
+    default:
+      return undefined;
+  }
 }
 
 /** The question that a result answers: `attrs.question` where given, else made from its method, sites and dims. */
 export function question(dataset: Dataset): string {
-  const { question: given, method, direction } = dataset.attrs;
+  const { question: given, method } = dataset.attrs;
   if (typeof given === "string" && given !== "") return given;
   const names = sites(dataset);
   const dims = [...new Set(names.flatMap((name) => dataset.dataVars[name]?.dims ?? []))].filter(
@@ -97,9 +126,7 @@ export function question(dataset: Dataset): string {
       : `“${answer.trim()}”${foil === undefined ? "" : ` over “${foil.trim()}”`}`;
   switch (method) {
     case "activation-patching":
-      return direction === "noise"
-        ? `Which ${place}, taken from the corrupt run, loses ${outcome}? (${what})`
-        : `Which ${place}, restored from the clean run, brings back ${outcome}? (${what})`;
+      return `Which ${place}, ${patchingWords(dataset)} ${outcome}? (${what})`;
     case "causal-tracing":
       return `Which ${place}, restored after noise on the subject, brings back ${outcome}? (${what})`;
     case "edge-attribution":
