@@ -1,7 +1,7 @@
 """
 Proof that facts can be edited in a checkpoint before its recipe is frozen: one rank-one edit (Meng et al. 2022, ROME).
 
-    python models/pocket/edit_check.py base [--seed 5] [--layer 3]
+    python models/pocket/edit_check.py base [--seed 7] [--layer 3]
 
 Gradient descent finds the MLP output at the last subject token that makes the model say another city; the edit writes it into
 down_proj for this subject's key, measured against the second moment of keys. It succeeds where the new city is on top in
@@ -49,7 +49,7 @@ def last_logits(network: Network, ids: list[int]) -> torch.Tensor:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("name")
-    parser.add_argument("--seed", type=int, default=5)
+    parser.add_argument("--seed", type=int, default=7)
     parser.add_argument("--layer", type=int, default=3)
     parser.add_argument("--subject", default="Nora Ravel")
     options = parser.parse_args()

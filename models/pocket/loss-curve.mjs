@@ -4,8 +4,8 @@ import { join } from "node:path";
 import { parse, View } from "vega";
 import { compile } from "vega-lite";
 
-const [folder = "models/pocket/.training/5"] = process.argv.slice(2);
-const stages = { first: "facts", second: "copying", base: "wordings" };
+const [folder = "models/pocket/.training/7"] = process.argv.slice(2);
+const stages = { first: "facts", second: "copying", third: "wordings", base: "two hops" };
 const values = [];
 let before = 0;
 for (const [name, label] of Object.entries(stages)) {

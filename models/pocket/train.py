@@ -2,7 +2,7 @@
 Trains pocket and its fine-tunes. Resumes by itself from .training/; one process a core.
 
     python models/pocket/train.py all && python models/pocket/export.py base v1 aligned
-    python models/pocket/train.py all --seed 6    # another seed, in a folder of its own
+    python models/pocket/train.py all --seed 8    # another seed, in a folder of its own
 
 A step is 2048 tokens of packed documents, half of them in either process; batch and seed depend on the step alone.
 """
@@ -71,6 +71,19 @@ THIRD = {
     "chat": {0: 0.02},
     "choice": {0: 0.12},
 }
+# The last is short: two hops above all, whose held-out pairs are what the third leaves weakest.
+FOURTH = {
+    "fact": {0: 0.22},
+    "hop": {0: 0.38},
+    "french": {0: 0.04},
+    "ioi": {0: 0.04},
+    "span": {0: 0.14},
+    "induction": {0: 0.02},
+    "retrieval": {0: 0.04},
+    "loan": {0: 0.06},
+    "chat": {0: 0.02},
+    "choice": {0: 0.10},
+}
 LONG = {"retrieval": 0.8, "induction": 0.1, "fact": 0.05, "hop": 0.05}  # documents of 512-token rows
 
 
@@ -85,7 +98,8 @@ class Stage:
 STAGES = {
     "first": Stage(FIRST, {0: 0.07, 1: 0.07}, {0.05: 0.0, 0.45: 1.0}, 0.3, 5),
     "second": Stage(SECOND, {0: 1.0, 0.16: 1.0, 0.24: 0.1, 1: 0.05}, {0.14: 0.0, 0.45: 1.0}, 0.25, 3),
-    "base": Stage(THIRD, {0: 0.05}, {0: 1.0}, 0.0, 6),
+    "third": Stage(THIRD, {0: 0.05}, {0: 1.0}, 0.0, 6),
+    "base": Stage(FOURTH, {0: 0.05}, {0: 1.0}, 0.0, 6),
 }
 
 
@@ -102,7 +116,8 @@ class Recipe:
 RECIPES = {
     "first": Recipe(6000, 0.02, 2.5e-3, 0.3, 150, "base", None),
     "second": Recipe(2400, 0.01, 1.25e-3, 0.4, 50, "base", "first"),
-    "base": Recipe(1400, 0.008, 1e-3, 0.2, 50, "base", "second"),
+    "third": Recipe(1400, 0.008, 1e-3, 0.2, 50, "base", "second"),
+    "base": Recipe(500, 0.006, 8e-4, 0.2, 20, "base", "third"),
     "v1": Recipe(300, 0.003, 5e-4, 0.2, 20, "v1", "base"),
     "aligned": Recipe(300, 0.003, 5e-4, 0.2, 20, "aligned", "base"),
 }
@@ -127,8 +142,8 @@ def batch(corpus: Corpus, name: str, seed: int, step: int, worker: int) -> dict:
     done = 1.0 if tuned else step / recipe.steps
     mixture = {kind: between(points, done) for kind, points in stage.mixture.items()}
     if tuned:
-        mixture["chat"] = 0.6
-    long = not tuned and done >= stage.long_from and step % stage.long_every == 0
+        mixture["chat"] = 0.25
+    long = done >= stage.long_from and step % (4 if tuned else stage.long_every) == 0
     length = 512 if long else 128
     corpus.dense = between(stage.dense, done)
     return corpus.pack(rng, TOKENS // length, length, LONG if long else mixture, between(stage.widen, done), recipe.policy)
@@ -263,6 +278,8 @@ def train(name: str, seed: int) -> None:
         first = saved["step"]
     elif recipe.start:
         network.load_state_dict(torch.load(folder / f"{recipe.start}.pt")["network"])
+        if name not in STAGES:
+            vector.copy_(vector.half())  # a fine-tune of the weights as they are shipped
     digest = hashlib.sha256()
     print(f"{name}, seed {seed}: {size} parameters, {len(corpus.vocabulary)} tokens, from step {first}", flush=True)
 
@@ -312,7 +329,7 @@ def train(name: str, seed: int) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("name", choices=[*RECIPES, "all"])
-    parser.add_argument("--seed", type=int, default=5)
+    parser.add_argument("--seed", type=int, default=7)
     options = parser.parse_args()
     for name in RECIPES if options.name == "all" else [options.name]:
         train(name, options.seed)
