@@ -83,9 +83,11 @@ function sizesUpTo(count: number): number[] {
   return [...sizes, count];
 }
 
+/** [question] means over the draws read so far. */
 interface Point {
   readonly values: number[];
   readonly accuracies: number[];
+  readonly draws: number[];
 }
 
 const NONE: Interval = { estimate: Number.NaN, low: Number.NaN, high: Number.NaN };
@@ -117,7 +119,7 @@ async function measured(
 ): Promise<ReadonlyMap<number, Point>> {
   const points = sizes.map((): Point => {
     const zeros = (): number[] => items.map(() => 0);
-    return { values: zeros(), accuracies: zeros() };
+    return { values: zeros(), accuracies: zeros(), draws: zeros() };
   });
   const starts = [0];
   for (const draws of ablated.draws) starts.push((starts.at(-1) ?? 0) + draws * sizes.length);
@@ -138,10 +140,16 @@ async function measured(
       onReading(index, reading) {
         const { prompt, at } = placeOf(index);
         const scores = scoresOf(items[prompt] as Item, reading);
-        const point = points[at] as Point;
-        const draws = ablated.draws[prompt] ?? 1;
-        point.values[prompt] = (point.values[prompt] ?? 0) + scores[metric] / draws;
-        point.accuracies[prompt] = (point.accuracies[prompt] ?? 0) + scores.accuracy / draws;
+        const { values, accuracies, draws } = points[at] as Point;
+        const count = (draws[prompt] ?? 0) + 1;
+        // Running means: those of equal values are that value to the bit, which a sum of shares is not.
+        const add = (means: number[], value: number): void => {
+          const before = means[prompt] ?? 0;
+          means[prompt] = before + (value - before) / count;
+        };
+        add(values, scores[metric]);
+        add(accuracies, scores.accuracy);
+        draws[prompt] = count;
       },
     },
   );

@@ -114,6 +114,13 @@ test("where the same letter is right always, other questions' nodes change nothi
   expect((found.attrs.verdict as readonly string[])[0]).toBe(
     "With all 9 nodes at the last position from other questions the metric changes by 0 logit [0, 0], an interval with 0 in it: no share that some of them keep can be told.",
   );
+  // Nor by how a mean over draws is rounded: the loss, in sevenths, is one that a sum of them misses.
+  const sevenths = await mcq(
+    mcqNet("label"),
+    mcqItems(() => 2),
+    { metric: "loss", draws: 7, maxRank: 1 },
+  );
+  expect(stepOf(sevenths, "set")).toMatchObject({ all_resampled: { change: 0 }, needed: null });
   // Classes do without the set.
   expect(numbers("head_kept")).toEqual(new Set([0]));
   expect(found.attrs.letter_heads).toEqual(["2.0"]);
