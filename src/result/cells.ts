@@ -37,7 +37,10 @@ const companions: { readonly [K in Exclude<keyof Cell, "value">]: string } = {
   exact: "_exact",
 };
 
-/** `<site>_per_pair`: the values of each pair, of which those of the site are the means. Dims `pair`, …. */
+/**
+ * `<site>_per_pair`: the values of each pair, of which those of the site are the means; so have `<site>_effect` and others
+ * theirs. Dims `pair`, ….
+ */
 const BY_PAIR = "_per_pair";
 
 /**
@@ -117,10 +120,12 @@ export function at(dataset: Dataset, variable: string, labels: Readonly<Record<s
 /** A function from the flat row-major index of a variable's cell to the cell. */
 export function cellReader(dataset: Dataset, variable: string): (index: number) => Cell {
   const main = requireVariable(dataset, variable);
+  const [site, end] = isByPair(dataset, variable)
+    ? [variable.slice(0, -BY_PAIR.length), BY_PAIR]
+    : [variable, ""];
   const others = Object.entries(companions).flatMap(([key, suffix]) => {
-    const other = Object.hasOwn(dataset.dataVars, variable + suffix)
-      ? dataset.dataVars[variable + suffix]
-      : undefined;
+    const name = site + suffix + end;
+    const other = Object.hasOwn(dataset.dataVars, name) ? dataset.dataVars[name] : undefined;
     return other !== undefined && other.dims.join() === main.dims.join() ? [{ key, data: other.data }] : [];
   });
   return (index) => {
@@ -193,8 +198,8 @@ function holdsMetric(dataset: Dataset, variable: string): boolean {
 }
 
 /**
- * The effect of every cell: `<site>_effect` where the result has it, else value minus {@link noEffectValue}; of a cell
- * that is one pair's, minus the base run of that pair.
+ * The effect of every cell: `<site>_effect` where the result has it (of one pair's cells `<site>_effect_per_pair`), else
+ * value minus {@link noEffectValue}; of a cell that is one pair's, minus the base run of that pair.
  */
 export function effects(dataset: Dataset, variable: string): Float64Array {
   const { data } = requireVariable(dataset, variable);

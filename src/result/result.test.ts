@@ -215,6 +215,16 @@ test("the effect of one pair's cell is measured from the base run of that pair",
   expect([...effects(noise, "z_per_pair")]).toEqual([-10, -9, 80, 81]);
   const { baseline_corrupt: _, ...coords } = byPair.coords;
   expect([...effects({ ...byPair, coords }, "z_per_pair")]).toEqual([5.485, 6.485, 105.485, 106.485]);
+  // Causal tracing records effects by pair themselves, and no baselines.
+  const mean = { layer: 2 };
+  const traced = {
+    z: variable(mean, (layer) => 50 + layer),
+    z_effect: variable(mean, (layer) => 40 + layer),
+    z_effect_per_pair: variable({ pair: 2, ...mean }, (pair, layer) => 10 * pair + layer),
+    ...byPair.dataVars,
+  };
+  const effect = [...effects({ ...byPair, coords, dataVars: traced }, "z_per_pair")];
+  expect(effect).toEqual([0, 1, 10, 11]);
 });
 
 test("the strongest cells are ranked by absolute effect over all sites, without those not computed", () => {
