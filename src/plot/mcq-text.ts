@@ -163,8 +163,8 @@ function setLines(dataset: Dataset): Section {
   const needed = untold === undefined ? Number(record?.needed) : undefined;
   const last = needed === undefined ? sizes.length : sizes.indexOf(needed) + 2;
   const step = Math.max(1, Math.ceil(last / SIZES));
-  const ends = [needed, untold === undefined ? undefined : sizes.at(-1)];
-  const shown = sizes.filter((size, index) => index < last && (index % step === 0 || ends.includes(size)));
+  const end = needed ?? sizes.at(-1);
+  const shown = sizes.filter((size, index) => index < last && (index % step === 0 || size === end));
   const kept = (record?.minimal_set ?? []) as readonly string[];
   const [title, name] =
     untold === undefined

@@ -59,9 +59,9 @@ const isWhole = (key: string): boolean => String(Number(key) >>> 0) === key;
 /** Labels given twice, and those whose order an object does not keep. */
 export function labelFaultsOf(options: GivenOptions, where: string): Fault[] {
   const labels = labelsOf(options);
-  const again = labels.filter((one, place) => labels.indexOf(one) !== place);
-  if (again.length > 0)
-    return [{ where, found: `the label ${again.join(", ")} again`, wanted: "each label once" }];
+  const again = new Set(labels.filter((one, place) => labels.indexOf(one) !== place));
+  if (again.size > 0)
+    return [{ where, found: `the label ${[...again].join(", ")} again`, wanted: "each label once" }];
   const whole = options.ordered ? [] : labels.filter(isWhole);
   if (whole.length === 0) return [];
   return [

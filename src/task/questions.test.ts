@@ -109,7 +109,7 @@ test("labels that an object would put in another order or lose are refused, once
   const kept = { ...question, options: { "02": "x", "1.": "y", "-1": "z" }, answer: "1." };
   expect(readQuestions(file({ questions: [kept] }), "q.json").labels).toEqual(["02", "1.", "-1"]);
 
-  const again = { ...question, options: list("A", "B", "A"), answer: "B" };
+  const again = { ...question, options: list("A", "B", "A", "A"), answer: "B" };
   expect(() => readQuestions(file({ questions: [again, again] }), "q.json")).toThrow(
     "q.json, questions[0], options: found the label A again, and so in 1 more question; wanted each label once.",
   );
