@@ -94,12 +94,12 @@ export function parsePairSpec(value: unknown, where: string): { spec?: PairSpec;
   return parsed.success && faults.length === 0 ? { spec: parsed.data, faults } : { faults };
 }
 
-/** Throws all faults in one error, or the first of them and how many follow. */
-export function refuseListed(faults: readonly Fault[]): void {
+/** Throws all faults in one error, or the first of them and how many follow; `listed` is what they are of. */
+export function refuseListed(faults: readonly Fault[], listed = "pairs"): void {
   if (faults.length === 0) return;
   const shown = faults.slice(0, MAX_FAULTS_SHOWN);
   const hidden = faults.length - shown.length;
-  if (hidden > 0) shown.push({ where: "pairs", found: `${hidden} more faults`, wanted: "none" });
+  if (hidden > 0) shown.push({ where: listed, found: `${hidden} more faults`, wanted: "none" });
   throw new InputError(shown);
 }
 

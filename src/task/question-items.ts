@@ -62,7 +62,7 @@ export function questionItems(
     for (const fault of [answerFault, placeFault]) if (fault !== undefined) faults.push(fault);
     return item;
   });
-  refuseListed(oncePerLabels(faults));
+  refuseListed(oncePerLabels(faults), "questions");
   const [first] = questions;
   const items: Partial<Record<LabelKind, readonly Item[]>> & { letters: readonly Item[] } = { letters };
   const without: string[] = [];

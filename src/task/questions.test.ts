@@ -50,6 +50,10 @@ test("all that is wrong with a file is said at once", () => {
       'q.json, questions[2], id: found "0" again; wanted an id of its own.',
     ].join("\n"),
   );
+  const many = Array.from({ length: 102 }, () => ({ ...question, answer: "C" }));
+  expect(() => readQuestions(file({ questions: many }), "q.json")).toThrow(
+    'questions[99], answer: found "C"; wanted A, B.\nquestions: found 2 more faults; wanted none.',
+  );
   const worse = {
     questions: [{ ...question, options: { A: "x" }, colour: "red" }],
     format: { question: "?" },

@@ -178,7 +178,7 @@ export function parseQuestions(value: unknown, where = "questions"): QuestionSet
     return prepared(given, place, id);
   });
   const answered = shots.map((given, index) => prepared(given, `${where}, shots[${index}]`, String(index)));
-  refuseListed([...oncePerLabels(labelFaults), ...faults]);
+  refuseListed([...oncePerLabels(labelFaults), ...faults], "questions");
   return { labels, format, prefix, shots: answered, questions: listed };
 }
 
