@@ -36,8 +36,9 @@ export function formatInfo(info: ModelInfo, columns: number): string {
     ["EOS", tokenizer.eos.length === 0 ? "none" : tokenizer.eos.map(token).join(", ")],
   ];
   const sites = table(
-    [{ title: "site" }, { title: "axes" }, { title: `shape for ${info.tokens} tokens` }],
+    [{ title: "site", label: "name" }, { title: "axes" }, { title: `shape for ${info.tokens} tokens` }],
     Object.entries(info.sites).map(([name, { axes, shape }]) => [name, axes.join(" × "), shape.join(" × ")]),
+    columns,
   );
   const revision = info.revision === undefined ? "" : ` @ ${info.revision}`;
   const lines = [

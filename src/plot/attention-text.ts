@@ -1,7 +1,7 @@
 /** @file What there is to say in a terminal about attention: the heads with the largest scores, kinds, strongest sources. */
 import { labelsOf } from "../result/cells.ts";
 import type { Dataset } from "../result/result.ts";
-import { pad, truncate, visible, wrap } from "./labels.ts";
+import { displayWidth, pad, truncate, visible, wrap } from "./labels.ts";
 import { type Column, table } from "./table.ts";
 
 /** A score of every head. */
@@ -25,6 +25,8 @@ const SHOWN = 4;
 const NAMED = 8;
 /** Sources of a pattern's last row. */
 const SOURCES = 3;
+/** Columns of a source's token. */
+const TOKEN_COLUMNS = 20;
 
 const titles = ["previous_token", "duplicate_token", "induction", "first_token"];
 
@@ -82,8 +84,8 @@ export function attentionLines(dataset: Dataset, columns: number): string[] | un
   });
   const right = (title: string): Column => ({ title, align: "right" });
   const heading: Column[] = [
-    { title: "score" },
-    { title: "head" },
+    { title: "score", label: "name" },
+    { title: "head", label: "name" },
     right("mean"),
     right("95 % interval"),
     right("by value"),
@@ -96,7 +98,7 @@ export function attentionLines(dataset: Dataset, columns: number): string[] | un
     ...(missing.length === 0 ? [] : [`No prompt has what it takes: ${missing.join(", ")}.`]),
   ];
   return [
-    ...table(heading, rows).map((line) => truncate(line, columns)),
+    ...table(heading, rows, columns),
     "",
     ...notes.flatMap((note) => wrap(note, columns)),
     "",
@@ -132,12 +134,14 @@ function sourceLines(dataset: Dataset, columns: number): string[] {
     const last = ((index + 1) * length - 1) * length;
     const row = Array.from(tokens, (_, src) => Number(pattern[last + src]));
     const order = [...row.keys()].sort((a, b) => (row[b] ?? 0) - (row[a] ?? 0));
-    const named = order
+    const [first = "", ...others] = order
       .slice(0, SOURCES)
-      .map((src) => `${src}: ${tokens[src]} ${(row[src] ?? 0).toFixed(2)}`);
-    return `${pad(head, 5)}  ${named.join("   ")}`;
+      .map((src) => `${src}: ${truncate(tokens[src] ?? "", TOKEN_COLUMNS)} ${(row[src] ?? 0).toFixed(2)}`);
+    const fitting = (line: string, next: string): string =>
+      displayWidth(line) + 3 + displayWidth(next) <= columns ? `${line}   ${next}` : line;
+    return others.reduce(fitting, `${pad(head, 5)}  ${first}`);
   });
   if (rows.length === 0) return [];
   const title = `What ${length - 1}: ${tokens.at(-1)} attends to most (prompt ${dataset.attrs.pattern_of}):`;
-  return ["", ...wrap(title, columns), ...rows.map((line) => truncate(line, columns))];
+  return ["", ...wrap(title, columns), ...rows];
 }

@@ -1,7 +1,7 @@
 /** @file What there is to say in a terminal about how far estimates can be trusted. */
 import type { Dataset } from "../result/result.ts";
 import { formatNumber, unitOf } from "../result/words.ts";
-import { truncate, visible, wrap } from "./labels.ts";
+import { visible, wrap } from "./labels.ts";
 import { type Column, table } from "./table.ts";
 
 /** Rows of a table of cells; those with a flag come first. */
@@ -60,7 +60,7 @@ function recallLines(dataset: Dataset, columns: number): string[] {
   const shares = (variable: string, { first, patches }: SharesColumns): string[] =>
     table(
       [
-        { title: first },
+        { title: first, label: "name" },
         ...(patches ? [right("patches")] : []),
         { title: "share" },
         { title: "minus AtP's" },
@@ -71,13 +71,18 @@ function recallLines(dataset: Dataset, columns: number): string[] {
         const spent = patches ? [formatNumber(patches(name))] : [];
         return [[name, ...spent, found, i === 0 ? "" : share(`${variable}_gain`, i)]];
       }),
+      columns,
     );
   const budget = Number(dataset.attrs.budget);
   const patches = dataset.attrs.patches as Readonly<Record<string, number>>;
   const inOrder = "in the order of";
   const { sites = [] } = (dataset.attrs.options ?? {}) as { readonly sites?: readonly string[] };
   const tables = [
-    ...table([{ title: inOrder }, ...tops.map((k) => right(`top ${k}`)), right("× oracle")], costs),
+    ...table(
+      [{ title: inOrder, label: "name" }, ...tops.map((k) => right(`top ${k}`)), right("× oracle")],
+      costs,
+      columns,
+    ),
     "",
     ...shares("recall", { first: inOrder, patches: () => top }),
     "",
@@ -94,11 +99,7 @@ function recallLines(dataset: Dataset, columns: number): string[] {
       ? [`alone: the true top ${top} of that site's cells, and as many patches of its cells.`]
       : []),
   ];
-  return [
-    ...tables.map((line) => truncate(line, columns)),
-    "",
-    ...notes.flatMap((note) => wrap(note, columns)),
-  ];
+  return [...tables, "", ...notes.flatMap((note) => wrap(note, columns))];
 }
 
 function pathologyLines(dataset: Dataset, columns: number): string[] {
@@ -114,8 +115,8 @@ function pathologyLines(dataset: Dataset, columns: number): string[] {
       ...values.map((of) => shown(of[i])),
     ]);
   const titles: Column[] = [
-    { title: "cell" },
-    { title: "flag" },
+    { title: "cell", label: "name" },
+    { title: "flag", label: "name" },
     ...["AtP", "exact", "QK fix", "GradDrop"].map(right),
   ];
   const unit = unitOf(dataset);
@@ -125,7 +126,7 @@ function pathologyLines(dataset: Dataset, columns: number): string[] {
     `Effects${unit === "" ? "" : ` in ${unit}`}: AtP the plain estimate; QK fix behind the softmax; GradDrop the mean size over dropped blocks.`,
   ];
   return [
-    ...table(titles, rows).map((line) => truncate(line, columns)),
+    ...table(titles, rows, columns),
     ...(cells.length > rows.length ? [`… and ${cells.length - rows.length} more`] : []),
     "",
     ...notes.flatMap((note) => wrap(note, columns)),

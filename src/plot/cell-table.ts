@@ -2,9 +2,9 @@
 import type { Cell, StrongCell } from "../result/cells.ts";
 import type { Dataset } from "../result/result.ts";
 import { dimWord, formatNumber, formatSigned } from "../result/words.ts";
-import { displayWidth, labelText, namedLabels, pad, truncate, visible } from "./labels.ts";
+import { displayWidth, labelText, namedLabels, pad, visible } from "./labels.ts";
 import { axisText, type Panel } from "./panels.ts";
-import { type Column, table } from "./table.ts";
+import { type Column, type TableBlock, tableBlocks } from "./table.ts";
 import { type ColorDepth, inked } from "./terminal-color.ts";
 
 /** The terminal that is written for. */
@@ -25,12 +25,16 @@ export function barTable(panel: Panel, screen: Screen): string[] {
     ? [...panel.cells].sort((a, b) => Math.abs(b.effect) - Math.abs(a.effect)).slice(0, MAX_ROWS)
     : panel.cells;
   const columns = cellColumns(shown);
-  const lines = table(
-    [{ title: panel.x.title }, ...columns.map(({ title }): Column => ({ title, align: "right" }))],
+  const blocks = tableBlocks(
+    [
+      { title: panel.x.title, label: "text" },
+      ...columns.map(({ title }): Column => ({ title, align: "right" })),
+    ],
     shown.map((cell) => [axisText(panel.x, cell.x), ...columns.map(({ text }) => text(cell))]),
+    screen.columns,
   );
   const most = shown.reduce((limit, cell) => Math.max(limit, Math.abs(cell.effect)), 0);
-  const drawn = withBars(lines, screen, (index) => {
+  const drawn = withBars(blocks, screen, (index) => {
     const cell = shown[index];
     return cell === undefined || most === 0 ? undefined : bar(cell.effect / most, screen.color);
   });
@@ -39,16 +43,22 @@ export function barTable(panel: Panel, screen: Screen): string[] {
     : drawn;
 }
 
-/** Adds a bar to each row under the titles, where all of them fit. */
+/** Adds a bar to each row, where all of them fit. */
 function withBars(
-  lines: readonly string[],
+  blocks: readonly TableBlock[],
   { columns }: Screen,
   draw: (index: number) => string | undefined,
 ): string[] {
+  const lines = blocks.flatMap(({ head, rows }, index) => [
+    ...(index === 0 ? [] : [""]),
+    ...head,
+    ...rows.flat(),
+  ]);
   const width = Math.max(...lines.map(displayWidth));
-  if (width + 3 + 2 * BAR_HALF > columns) return lines.map((line) => truncate(line, columns));
+  if (blocks.length > 1 || width + 3 + 2 * BAR_HALF > columns) return lines;
+  const titles = blocks[0]?.head.length ?? 0;
   return lines.map((line, index) => {
-    const drawn = index === 0 ? undefined : draw(index - 1);
+    const drawn = index < titles ? undefined : draw(index - titles);
     return drawn === undefined ? line : `${pad(line, width)}  ${drawn}`;
   });
 }
@@ -109,8 +119,8 @@ export function strongestRows(
   const columns = cellColumns(cells);
   return {
     titles: [
-      { title: "site" },
-      ...dims.map((dim): Column => ({ title: dimWord(dim) })),
+      { title: "site", label: "name" },
+      ...dims.map((dim): Column => ({ title: dimWord(dim), label: "text" })),
       ...columns.map(({ title }): Column => ({ title, align: "right" })),
     ],
     rows: cells.map((cell) => [
@@ -128,10 +138,10 @@ export function topTokens(dataset: Dataset, screen: Screen): string[] {
   const count = dataset.dims.rank ?? 0;
   const number = (data: ArrayLike<number | string> | undefined, rank: number, digits: number): string =>
     data === undefined ? "" : Number(data[rank]).toFixed(digits);
-  const lines = table(
+  const blocks = tableBlocks(
     [
-      { title: "rank", align: "right" },
-      { title: "token" },
+      { title: "rank", align: "right", label: "name" },
+      { title: "token", label: "text" },
       { title: "id", align: "right" },
       { title: "logit", align: "right" },
       { title: "logprob", align: "right" },
@@ -145,8 +155,9 @@ export function topTokens(dataset: Dataset, screen: Screen): string[] {
       number(logprob?.data, rank, 3),
       number(prob?.data, rank, 4),
     ]),
+    screen.columns,
   );
-  return withBars(lines, screen, (rank) => {
+  return withBars(blocks, screen, (rank) => {
     const block = "█".repeat(Math.round(Number(prob?.data[rank] ?? 0) * 2 * BAR_HALF));
     return block === "" ? undefined : inked(block, 0.6, screen.color);
   });

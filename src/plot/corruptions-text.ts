@@ -9,8 +9,11 @@ import {
 } from "../method/corruption-view.ts";
 import type { Dataset } from "../result/result.ts";
 import { formatNumber, metricWords } from "../result/words.ts";
-import { truncate, wrap } from "./labels.ts";
-import { type Column, table } from "./table.ts";
+import { wrap } from "./labels.ts";
+import { type Column, table, tableBlocks } from "./table.ts";
+
+/** Rows under the name of their grid. */
+const INDENT = " ";
 
 const right = (title: string): Column => ({ title, align: "right" });
 const short: Readonly<Record<string, string>> = { logit_diff: "logit diff.", kl: "KL", prob: "prob." };
@@ -28,7 +31,7 @@ export function comparisonLines(dataset: Dataset, columns: number): string[] | u
   return [
     ...doesLines(dataset, view, columns),
     "",
-    ...foundLines(view, metric).map((line) => truncate(line, columns)),
+    ...foundLines(view, metric, columns),
     "",
     ...notes.flatMap((note) => wrap(note, columns)),
     "",
@@ -42,8 +45,8 @@ function doesLines(dataset: Dataset, view: ComparisonView, columns: number): str
   const clean = (dataset.attrs.baselines_clean ?? {}) as Readonly<Record<string, number>>;
   const rounded = (value: number, digits = 3): string =>
     Number.isNaN(value) ? "" : formatNumber(Number(value.toPrecision(digits)));
-  const titles = [
-    { title: "corruption" },
+  const titles: Column[] = [
+    { title: "corruption", label: "name" },
     ...view.metrics.map((name) => right(short[name] ?? name)),
     right("distance ×"),
     right("norm ×"),
@@ -68,7 +71,7 @@ function doesLines(dataset: Dataset, view: ComparisonView, columns: number): str
   const kept = titles.map((_, at) => hasDistance || at !== view.metrics.length + 1);
   const only = <T>(row: readonly T[]): T[] => row.filter((_, at) => kept[at]);
   return [
-    ...table(only(titles), rows.map(only)).map((line) => truncate(line, columns)),
+    ...table(only(titles), rows.map(only), columns),
     ...wrap(
       `distance ×, norm ×, entropy (nat): of the stream and of attention at the ${role}, against the uncorrupted run, mean over layers`,
       columns,
@@ -76,9 +79,9 @@ function doesLines(dataset: Dataset, view: ComparisonView, columns: number): str
   ];
 }
 
-function foundLines(view: ComparisonView, metric: string): string[] {
+function foundLines(view: ComparisonView, metric: string, columns: number): string[] {
   const titles: Column[] = [
-    { title: "corruption" },
+    { title: "corruption", label: "name" },
     right("peak"),
     { title: "at layer" },
     { title: "×" },
@@ -89,7 +92,7 @@ function foundLines(view: ComparisonView, metric: string): string[] {
     view.corruptions.map((corruption) => {
       const labels = { grid: name, metric, corruption };
       const isReference = corruption === view.reference;
-      if (view.weak.has(corruption)) return [corruption, "", "takes too little", "", "", ""];
+      if (view.weak.has(corruption)) return [corruption, "", "too little", "", "", ""];
       const found = view.number("detections", labels);
       return [
         corruption,
@@ -104,16 +107,17 @@ function foundLines(view: ComparisonView, metric: string): string[] {
     }),
   );
   // One table, so that columns line up, cut into the grids afterwards.
-  const [head = "", ...lines] = table(titles, grids.flat());
-  return [
-    head,
+  return tableBlocks(titles, grids.flat(), columns - INDENT.length).flatMap(({ head, rows }, block) => [
+    ...(block === 0 ? [] : [""]),
+    ...head.map((line) => INDENT + line),
     ...view.grids.flatMap(({ name }, at) => [
       gridWords(name),
-      ...lines
+      ...rows
         .slice(at * view.corruptions.length, (at + 1) * view.corruptions.length)
-        .map((line) => ` ${line}`),
+        .flat()
+        .map((line) => INDENT + line),
     ]),
-  ].map((line, at) => (at === 0 ? ` ${line}` : line));
+  ]);
 }
 
 /** `last corrupted token` in a few letters. */

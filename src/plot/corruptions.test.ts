@@ -69,7 +69,7 @@ test("the terminal has a line for every grid and corruption, with the numbers of
   const at = lines.indexOf("mlp_out");
   expect(lines.slice(at, at + 5).map((line) => line.replace(/ +/g, " "))).toEqual([
     "mlp_out",
-    " noise 0σ takes too little",
+    " noise 0σ too little",
     expect.stringMatching(/^ noise 3σ \d\.\d\d 5 last corr\. \d\.\d\d \(\d\.\d\d, \d\.\d\d\) 1 \(0\) /),
     " replacement 1.00 1 last corr. 1",
     " zero 0.86 5 last corr. 0.86 1 (0) 0.54",

@@ -2,7 +2,7 @@
 import { labelsOf } from "../result/cells.ts";
 import type { Dataset } from "../result/result.ts";
 import { formatNumber, formatSigned, metricWord, unitOf } from "../result/words.ts";
-import { truncate, wrap } from "./labels.ts";
+import { wrap } from "./labels.ts";
 import { type Column, table } from "./table.ts";
 
 /** Edges of a table. */
@@ -59,7 +59,7 @@ export function edgeLines(dataset: Dataset, columns: number): string[] | undefin
   const withInterval = has(({ low }) => !Number.isNaN(low));
   const withExact = has(({ exact }) => !Number.isNaN(exact));
   const titles: Column[] = [
-    { title: "edge" },
+    { title: "edge", label: "name" },
     { title: isEstimate ? "estimate" : "exact", align: "right" },
     ...(withInterval ? [{ title: "95 % interval" }] : []),
     ...(withExact ? [{ title: "exact", align: "right" as const }] : []),
@@ -73,7 +73,7 @@ export function edgeLines(dataset: Dataset, columns: number): string[] | undefin
     isIn ? "in" : "",
   ]);
   return [
-    ...table(titles, rows).map((line) => truncate(line, columns)),
+    ...table(titles, rows, columns),
     ...(edges.length > shown.length ? [`… and ${edges.length - shown.length} more edges`] : []),
     "",
     ...[edgeWords(dataset), circuitWords(dataset)]

@@ -5,7 +5,7 @@ import { untoldShare } from "../method/mcq-verdict.ts";
 import { at, type Cell, labelsOf } from "../result/cells.ts";
 import type { Dataset } from "../result/result.ts";
 import { formatNumber, unitOf } from "../result/words.ts";
-import { truncate, wrap } from "./labels.ts";
+import { wrap } from "./labels.ts";
 import { type Column, table } from "./table.ts";
 
 /** Nodes of the table of effects. */
@@ -16,6 +16,7 @@ const NAMED = 10;
 const SIZES = 8;
 
 const right = (title: string): Column => ({ title, align: "right" });
+const label = (title: string): Column => ({ title, align: "right", label: "name" });
 const rounded = (value: number): string =>
   Number.isNaN(value) ? "" : formatNumber(Math.abs(value) < 0.005 ? 0 : Number(value.toFixed(2)));
 
@@ -57,7 +58,7 @@ export function rankedNodes(dataset: Dataset): NamedNode[] {
 /** The lines of a result; undefined for any other. */
 export function mcqLines(dataset: Dataset, columns: number): string[] | undefined {
   if (dataset.attrs.method !== "mcq") return undefined;
-  const parts: { readonly [S in McqStep]: (dataset: Dataset) => Section } = {
+  const parts: { readonly [S in McqStep]: (dataset: Dataset, columns: number) => Section } = {
     metric: metricLines,
     attribution: shareLines,
     effects: effectLines,
@@ -69,11 +70,11 @@ export function mcqLines(dataset: Dataset, columns: number): string[] | undefine
   const sections = mcqSteps.flatMap((step, index) => {
     const record = stepOf(dataset, step);
     if (record === undefined) return [];
-    const { rows, notes } = parts[step](dataset);
+    const { rows, notes } = parts[step](dataset, columns);
     return [
       "",
       ...wrap(`${index + 1}. ${record.question}`, columns),
-      ...rows.map((line) => truncate(line, columns)),
+      ...rows,
       ...notes.flatMap((note) => wrap(note, columns)),
     ];
   });
@@ -92,7 +93,7 @@ interface Section {
   readonly notes: readonly string[];
 }
 
-function metricLines(dataset: Dataset): Section {
+function metricLines(dataset: Dataset, columns: number): Section {
   const names = [
     ["logit_diff", "right letter − mean of others (logit)"],
     ["loss", "cross-entropy over letters (nat)"],
@@ -101,18 +102,19 @@ function metricLines(dataset: Dataset): Section {
   const chance = Number(stepOf(dataset, "metric")?.chance);
   return {
     rows: table(
-      [{ title: `${dataset.dims.question} questions` }, right("mean"), right("by chance")],
+      [{ title: `${dataset.dims.question} questions`, label: "name" }, right("mean"), right("by chance")],
       names.map(([name, words]) => [
         words,
         ranged(at(dataset, name, {})),
         { logit_diff: "0", loss: rounded(-Math.log(chance)), accuracy: rounded(chance) }[name],
       ]),
+      columns,
     ),
     notes: [],
   };
 }
 
-function shareLines(dataset: Dataset): Section {
+function shareLines(dataset: Dataset, columns: number): Section {
   const shares = [
     ...rankedNodes(dataset).map(({ name, kind, labels }) => ({
       name,
@@ -128,11 +130,12 @@ function shareLines(dataset: Dataset): Section {
   const off = Number(stepOf(dataset, "attribution")?.sum_max_abs_diff);
   return {
     rows: table(
-      [{ title: "node" }, right("share (logit)")],
+      [{ title: "node", label: "name" }, right("share (logit)")],
       [
         ...shares.slice(0, NODES).map(({ name, cell }) => [name, ranged(cell)]),
         [`${Math.max(0, shares.length - NODES)} others`, rounded(others)],
       ],
+      columns,
     ),
     notes: [
       `What each adds to the metric straight, the final norm's scale frozen; all together are the metric, within ${formatNumber(off)} logit.`,
@@ -140,7 +143,7 @@ function shareLines(dataset: Dataset): Section {
   };
 }
 
-function effectLines(dataset: Dataset): Section {
+function effectLines(dataset: Dataset, columns: number): Section {
   const kept = (stepOf(dataset, "set")?.minimal_set ?? []) as readonly string[];
   const rows = rankedNodes(dataset)
     .slice(0, NODES)
@@ -149,14 +152,18 @@ function effectLines(dataset: Dataset): Section {
       ...["total", "direct", "indirect"].map((column) => ranged(at(dataset, `${column}_${kind}`, labels))),
     ]);
   return {
-    rows: table([{ title: "node" }, right("total"), right("direct"), right("indirect")], rows),
+    rows: table(
+      [{ title: "node", label: "name" }, right("total"), right("direct"), right("indirect")],
+      rows,
+      columns,
+    ),
     notes: [
       `Change (${unitOf(dataset)}) with the node's output from ${stepOf(dataset, "effects")?.draws_used} other questions: everything later computed again; put straight into the final stream; the difference.${kept.length > 0 ? " *: of the minimal set." : ""}`,
     ],
   };
 }
 
-function setLines(dataset: Dataset): Section {
+function setLines(dataset: Dataset, columns: number): Section {
   const sizes = labelsOf(dataset, "size").map(Number);
   const record = stepOf(dataset, "set");
   const untold = untoldShare(dataset);
@@ -173,11 +180,12 @@ function setLines(dataset: Dataset): Section {
   const order = `Nodes are kept in the order of their total effects; 0 is all of ${dataset.dims.node} resampled, `;
   return {
     rows: table(
-      [right("nodes"), right(title), right("accuracy")],
+      [label("nodes"), right(title), right("accuracy")],
       shown.map((size) => [
         `${size === needed ? "* " : ""}${size}`,
         ...[name, "set_accuracy"].map((column) => ranged(at(dataset, column, { size }))),
       ]),
+      columns,
     ),
     notes: [
       untold === undefined
@@ -187,7 +195,7 @@ function setLines(dataset: Dataset): Section {
   };
 }
 
-function classLines(dataset: Dataset): Section {
+function classLines(dataset: Dataset, columns: number): Section {
   const heads = dataset.dims.head ?? 1;
   const classes = Array.from(dataset.dataVars.head_class?.data ?? [], String);
   const kept = Array.from(dataset.dataVars.head_kept?.data ?? [], Number);
@@ -209,14 +217,18 @@ function classLines(dataset: Dataset): Section {
     });
   const limits = stepOf(dataset, "classes")?.thresholds as Readonly<Record<string, number>>;
   return {
-    rows: table([{ title: "class" }, right("heads"), { title: "" }], rows),
+    rows: table(
+      [{ title: "class", label: "name" }, right("heads"), { title: "", wraps: true }],
+      rows,
+      columns,
+    ),
     notes: [
       `Of value-weighted attention from the last position, at least ${limits.least} on options (amplification: behind them) and of that ${limits.most} on the right one, or on the same one always; uniform: none above ${limits.even} even shares. A content gatherer looks at the right option without arguing for its letter.`,
     ],
   };
 }
 
-function rankLines(dataset: Dataset): Section {
+function rankLines(dataset: Dataset, columns: number): Section {
   const record = stepOf(dataset, "ranks");
   const ranks = labelsOf(dataset, "rank").map(Number);
   const shown = ranks.filter((rank, index) => rank <= 4 || index === ranks.length - 1);
@@ -231,14 +243,14 @@ function rankLines(dataset: Dataset): Section {
   ];
   const heads = record?.heads as readonly string[];
   return {
-    rows: table([right("rank"), right("q and k cut"), right("v cut"), right("all three")], rows),
+    rows: table([label("rank"), right("q and k cut"), right("v cut"), right("all three")], rows, columns),
     notes: [
       `Rise of the loss (nat) with queries (q), keys (k) or values (v) of ${heads.join(", ")} cut to so many directions about their mean, which are those of the other half of the questions. needed: the fewest at which it rises by no more than ${record?.lossless} of what rank 0 costs; –: rank 0 costs nothing that shows. (${record?.heads_are})`,
     ],
   };
 }
 
-function mutationLines(dataset: Dataset): Section {
+function mutationLines(dataset: Dataset, columns: number): Section {
   const record = stepOf(dataset, "mutations");
   const words: Readonly<Record<string, string>> = { none: "as is", own: "cut", qk: "q and k" };
   const rows = labelsOf(dataset, "labels").flatMap((labels) =>
@@ -257,14 +269,15 @@ function mutationLines(dataset: Dataset): Section {
   return {
     rows: table(
       [
-        { title: "labels" },
-        { title: "q, k" },
+        { title: "labels", label: "name" },
+        { title: "q, k", label: "name" },
         right("loss (nat)"),
         right("right %"),
         right("by label %"),
         right("as before %"),
       ],
       rows,
+      columns,
     ),
     notes: [
       `q, k: cut, to rank ${record?.rank}; q, k or both taken from the same question with its own labels. Per cent of questions: right, what a code of places foresees; by label, what a code of labels foresees; as before, the label that the right option had before.`,

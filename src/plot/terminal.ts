@@ -7,7 +7,7 @@ import { attributionLines } from "./attribution-text.ts";
 import { barTable, strongestRows, topTokens } from "./cell-table.ts";
 import { comparisonLines } from "./corruptions-text.ts";
 import { edgeLines } from "./edges-text.ts";
-import { truncate, wrap } from "./labels.ts";
+import { wrap } from "./labels.ts";
 import { mcqLines } from "./mcq-text.ts";
 import { type Axis, isTopTokens, layPanels, type Panel, type PanelOptions } from "./panels.ts";
 import { table } from "./table.ts";
@@ -65,7 +65,7 @@ export function terminal(dataset: Dataset, options: TerminalOptions = {}): strin
   const ranked = rankedSites(dataset, maps, options);
   if (ranked.length > 0) {
     const { titles, rows } = strongestRows(dataset, strongest(dataset, options.strongest ?? 8, ranked));
-    lines.push("", "strongest", ...table(titles, rows).map((line) => truncate(line, columns)));
+    lines.push("", "strongest", ...table(titles, rows, columns));
   }
   return finish(lines);
 }
