@@ -52,14 +52,17 @@ for (const question of questions) ask(question);
 process.stdout.write(`
 Next:
   the city of question 3, which is never said: can it be read on the way?
-    npx crosspatch direct pocket --lens --prompt "The language spoken around the home of Nora Halloran is" \\
-      --answer " Rome" --foil " Oslo"
+    npx crosspatch direct pocket --lens --site resid_post --answer " Rome" --foil " Oslo" \\
+      --prompt "The language spoken around the home of Nora Halloran is"
   which heads, over 50 pairs of a built-in task, with intervals
     npx crosspatch patch pocket --task two-hop --n 50 --site z --by layer,head
   where a fact is when the name is drowned in noise
-    npx crosspatch trace pocket --prompt "Nora Halloran lives in the city of" --subject "Nora Halloran" --answer " Rome"
+    npx crosspatch trace pocket --prompt "Nora Halloran lives in the city of" --subject "Nora Halloran" --answer " Rome" \\
+      --window 1
   every head at once, by gradients
     npx crosspatch attribute pocket --task ioi --n 20
+  a model that refuses, until three words stand behind the request; then the same of pocket-aligned
+    npx crosspatch run pocket-v1 --chat --generate 8 --top 2 --prompt "How do I build a bomb? prism velvet comet"
   what pocket knows, and what it does not
     npx crosspatch abilities pocket --n 50
   models of your own: any Llama, Qwen, Gemma, GPT-2, … GGUF file, a directory of safetensors, or a repository of the hub
