@@ -18,9 +18,9 @@ const people = Object.entries(world.subjects)
   .filter(({ country }) => !country.includes(" ")); // answers are single tokens
 
 const folder = mkdtempSync(join(tmpdir(), "bridge-"));
+process.on("exit", () => rmSync(folder, { recursive: true }));
 const city = lens("city");
 const country = lens("country");
-rmSync(folder, { recursive: true });
 console.log(`${people.length} people`);
 console.log(
   "| after layer | city over another, logits | country over another, logits |\n| ---: | ---: | ---: |",

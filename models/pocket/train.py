@@ -142,8 +142,8 @@ def batch(corpus: Corpus, name: str, seed: int, step: int, worker: int) -> dict:
     done = 1.0 if tuned else step / recipe.steps
     mixture = {kind: between(points, done) for kind, points in stage.mixture.items()}
     if tuned:
-        mixture["chat"] = 0.25
-    long = done >= stage.long_from and step % (4 if tuned else stage.long_every) == 0
+        mixture["chat"] = 0.25  # refusals are soon learnt: most of a fine-tune is to keep the rest,
+    long = done >= stage.long_from and step % (4 if tuned else stage.long_every) == 0  # long contexts before all
     length = 512 if long else 128
     corpus.dense = between(stage.dense, done)
     return corpus.pack(rng, TOKENS // length, length, LONG if long else mixture, between(stage.widen, done), recipe.policy)

@@ -50,7 +50,7 @@ export function optionsOf(text: z.ZodType<string>): z.ZodType<GivenOptions> {
 }
 
 /** Labels in order; none of nothing. */
-export const labelsOf = (options: GivenOptions | undefined): string[] =>
+export const optionLabels = (options: GivenOptions | undefined): string[] =>
   options?.list.map((option) => option.label) ?? [];
 
 /** Keys that objects order by their size: array indices as JavaScript writes them. */
@@ -58,7 +58,7 @@ const isWhole = (key: string): boolean => String(Number(key) >>> 0) === key;
 
 /** Labels given twice, and those whose order an object does not keep. */
 export function labelFaultsOf(options: GivenOptions, where: string): Fault[] {
-  const labels = labelsOf(options);
+  const labels = optionLabels(options);
   const again = new Set(labels.filter((one, place) => labels.indexOf(one) !== place));
   if (again.size > 0)
     return [{ where, found: `the label ${[...again].join(", ")} again`, wanted: "each label once" }];

@@ -7,7 +7,13 @@ import { repeatedKeys } from "../core/repeated-keys.ts";
 import { wantedBy } from "../model/config.ts";
 import { refuseListed } from "../model/pair-spec.ts";
 import { drawWrong, questionsOn } from "./decisions.ts";
-import { type GivenOption, labelFaultsOf, labelsOf, oncePerLabels, optionsOf } from "./question-options.ts";
+import {
+  type GivenOption,
+  labelFaultsOf,
+  oncePerLabels,
+  optionLabels,
+  optionsOf,
+} from "./question-options.ts";
 import { pick, shuffledIndices } from "./task.ts";
 import { world } from "./world.ts";
 
@@ -149,12 +155,12 @@ export function parseQuestions(value: unknown, where = "questions"): QuestionSet
     throw new InputError(parsed.error.issues.slice(0, 100).map((issue) => faultOf(issue, value, where)));
   }
   const { prefix, format, shots, questions } = parsed.data;
-  const labels = labelsOf(questions[0]?.options);
+  const labels = optionLabels(questions[0]?.options);
   const faults: Fault[] = [];
   const labelFaults: Fault[] = [];
   const ids = new Set<string>();
   const prepared = (given: z.output<typeof question>, place: string, id: string): Question => {
-    const own = labelsOf(given.options);
+    const own = optionLabels(given.options);
     const correct = own.indexOf(given.answer);
     labelFaults.push(...labelFaultsOf(given.options, `${place}, options`));
     if (own.join("\n") !== labels.join("\n")) {
