@@ -219,7 +219,7 @@ test("a warning of the prompts is in the result and on standard error", async ()
   const { warnings } = parsed(await readFile(join(folder, "w.json"), "utf8")).attrs;
   const [first] = warnings as string[];
   expect(first).toBe(
-    'pair: "Mary" does not begin a token after " to", so its tokens are those of the text by itself',
+    'pair: "Mary" does not begin a token after " to", so its tokens are those of the text by itself; did you mean " Mary"?',
   );
   expect(stderr).toContain(`warning: ${first}\n`);
 });

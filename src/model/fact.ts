@@ -114,8 +114,8 @@ export function prepareFacts(
     if (clean.ids.length === 0) faults.push({ where, found: "no token", wanted: "a prompt of at least one" });
     const follow = (texts: readonly string[]): Tokens[] =>
       texts.map((follows) => {
-        const { tokens, atBoundary } = continuation(follows, tokenizer, { prompt: clean, bos });
-        warnings.push(...seamWarnings({ where, prompt: clean, text: follows, atBoundary }));
+        const { tokens, ...seam } = continuation(follows, tokenizer, { prompt: clean, bos });
+        warnings.push(...seamWarnings({ where, prompt: clean, text: follows, ...seam }));
         return tokens;
       });
     const answers = follow(listOf(spec.answer));

@@ -55,17 +55,21 @@ export function seamWarnings(at: {
   prompt: Tokens;
   text: string;
   atBoundary: boolean;
+  spacedBegins: boolean;
 }): string[] {
-  const { where, prompt, text, atBoundary } = at;
+  const { where, prompt, text, atBoundary, spacedBegins } = at;
   const last = JSON.stringify(prompt.pieces.at(-1) ?? "");
+  const isMidWord = endsInWord.test(prompt.text) && startsWord.test(text);
   if (!atBoundary) {
     const fix = /\s$/.test(prompt.text)
       ? "; move the space at the prompt's end to the start of the answer"
-      : "";
+      : isMidWord && spacedBegins
+        ? `; did you mean ${JSON.stringify(` ${text}`)}?`
+        : "";
     const seam = `${JSON.stringify(text)} does not begin a token after ${last}`;
     return [`${where}: ${seam}, so its tokens are those of the text by itself${fix}`];
   }
-  if (!endsInWord.test(prompt.text) || !startsWord.test(text)) return [];
+  if (!isMidWord) return [];
   return [
     `${where}: ${JSON.stringify(text)} goes on the word that ends in ${last}; does it lack a leading space?`,
   ];

@@ -18,18 +18,24 @@ export function tokensOf(text: string, tokenizer: Tokenizer, { bos }: { readonly
 /**
  * The tokens that `text` has right after a prompt: those that follow the prompt's own in the encoding of both together,
  * which is what the model sees. Where the two merge across the seam there is no such thing; `atBoundary` is then false
- * and the tokens are those of the text by itself.
+ * and the tokens are those of the text by itself, and `spacedBegins` says whether a space before it would mend that.
  */
 export function continuation(
   text: string,
   tokenizer: Tokenizer,
   { prompt, bos }: { readonly prompt: Tokens; readonly bos: boolean },
-): { readonly tokens: Tokens; readonly atBoundary: boolean } {
+): { readonly tokens: Tokens; readonly atBoundary: boolean; readonly spacedBegins: boolean } {
   const together = tokenizer.encode(prompt.text + text, { bos });
-  const atBoundary =
-    together.length > prompt.ids.length && prompt.ids.every((id, pos) => id === together[pos]);
+  const atBoundary = beginsWith(together, prompt.ids);
   const ids = atBoundary ? together.slice(prompt.ids.length) : tokenizer.encode(text, { bos: false });
-  return { tokens: withPieces(text, ids, tokenizer), atBoundary };
+  const spacedBegins =
+    !atBoundary && beginsWith(tokenizer.encode(`${prompt.text} ${text}`, { bos }), prompt.ids);
+  return { tokens: withPieces(text, ids, tokenizer), atBoundary, spacedBegins };
+}
+
+/** Whether the prompt's tokens are the first of these, and there are more. */
+function beginsWith(ids: readonly number[], prompt: readonly number[]): boolean {
+  return ids.length > prompt.length && prompt.every((id, pos) => id === ids[pos]);
 }
 
 /** A text's tokens, as `[" Mar" "y"]`. */

@@ -117,8 +117,16 @@ describe("warned of", () => {
 
   test("an answer that merges with the prompt's last token", () => {
     expect(warningsOf({ ...ioi, answer: "Mary" })).toEqual([
-      `${noSeam} " to", so its tokens are those of the text by itself`,
+      `${noSeam} " to", so its tokens are those of the text by itself; did you mean " Mary"?`,
     ]);
+    // Nothing to suggest where a space does not help, nor in a script that puts none between words.
+    const blank = wordTokenizer();
+    const withoutSpaces = {
+      ...blank,
+      encode: (text: string) => blank.encode(text.replaceAll(" ", "")),
+    };
+    expect(warningsOf({ ...ioi, answer: "Mary" }, withoutSpaces)[0]).toMatch(/by itself$/);
+    expect(warningsOf({ clean: "東京", corrupt: "大阪", answer: "都" })[0]).toMatch(/by itself$/);
     const [clean, corrupt] = [`${ioi.clean} `, `${ioi.corrupt} `];
     expect(warningsOf({ clean, corrupt, answer: "Mary" })).toEqual([
       `${noSeam} " ", so its tokens are those of the text by itself; move the space at the prompt's end to the start of the answer`,

@@ -75,8 +75,8 @@ export function preparePair(
   const warnings: string[] = [];
   const continuations = (texts: readonly string[]): Tokens[] =>
     texts.map((text) => {
-      const { tokens, atBoundary } = continuation(text, tokenizer, { prompt: clean, bos });
-      warnings.push(...seamWarnings({ where, prompt: clean, text, atBoundary }));
+      const { tokens, ...seam } = continuation(text, tokenizer, { prompt: clean, bos });
+      warnings.push(...seamWarnings({ where, prompt: clean, text, ...seam }));
       return tokens;
     });
   const answers = continuations(listOf(spec.answer));
