@@ -25,6 +25,15 @@ test("a model that does not exist", async () => {
   );
 });
 
+test("a model's name or a task's mistyped", async () => {
+  expect(await refusal("patch", "poket", "--task", "ioi")).toMatch(
+    /^model: found "poket", which does not exist; wanted .* pocket-aligned\. Did you mean "pocket"\?\n$/,
+  );
+  expect(await refusal("patch", "pocket", "--task", "iio")).toMatch(
+    /^--task: found "iio"; wanted one of ioi, .*\. Did you mean "ioi"\?\n$/,
+  );
+});
+
 test("an unknown site and prompts of different length, both at once", async () => {
   const pair = [
     "--clean",

@@ -35,6 +35,14 @@ test("what was read reads as itself, so that an experiment file replays what was
   expect(readFields(commandOptions.patch.table, JSON.parse(JSON.stringify(once.options)))).toEqual(once);
 });
 
+test("a word mistyped is told from one that is none of those there are", () => {
+  const { faults } = readFields(commandOptions.patch.table, { task: "iio", direction: "up" });
+  expect(faults.map(({ option, fix }) => [option, fix])).toEqual([
+    ["task", 'Did you mean "ioi"?'],
+    ["direction", undefined],
+  ]);
+});
+
 test("ranges are the numbers that they span", () => {
   const range = fc.tuple(fc.nat(50), fc.nat(50)).map(([first, length]) => [first, first + length] as const);
   fc.assert(

@@ -4,6 +4,7 @@
  */
 import { z } from "zod";
 import { excerpt } from "../core/excerpt.ts";
+import { didYouMean } from "../core/nearest.ts";
 import type { OptionEntry, OptionFault, OptionTable } from "./options/entry.ts";
 
 /** Most labels of one list: the neurons of the widest layer known. */
@@ -156,9 +157,17 @@ export function readFields<T extends object>(
     }
     const parsed = entry.read.safeParse(value);
     if (parsed.success) options[option] = parsed.data;
-    else faults.push({ option, found: inWords(value), wanted: parsed.error.issues[0]?.message ?? "a value" });
+    else faults.push({ option, found: inWords(value), ...faultOf(value, parsed.error.issues[0]) });
   }
   return { options: options as T, faults };
+}
+
+/** What was wanted instead of a value, and of some words the one that was probably meant. */
+function faultOf(value: unknown, issue: z.core.$ZodIssue | undefined): Pick<OptionFault, "wanted" | "fix"> {
+  const wanted = issue?.message ?? "a value";
+  const words = issue?.code === "invalid_value" && issue.path.length === 0 ? issue.values.map(String) : [];
+  const fix = typeof value === "string" ? didYouMean(value, words) : undefined;
+  return fix === undefined ? { wanted } : { wanted, fix };
 }
 
 /** A value in a few words. */

@@ -7,6 +7,7 @@ import type { Backend } from "../backend/backend.ts";
 import type { Device } from "../backend/ort/node.node.ts";
 import { nodeBackend } from "../backend/ort/node.node.ts";
 import { inputError } from "../core/errors.ts";
+import { didYouMean } from "../core/nearest.ts";
 import type { Definition } from "./architecture.ts";
 import { define } from "./families/registry.ts";
 import { garbageCollector } from "./garbage.node.ts";
@@ -185,6 +186,7 @@ async function open(name: string, options: OpenOptions): Promise<Opened> {
     "model",
     found === undefined ? `${JSON.stringify(name)}, which does not exist` : JSON.stringify(name),
     `a .gguf file, a directory with config.json and safetensors, hf:owner/name, or one of ${EMBEDDED.join(", ")}`,
+    found === undefined ? didYouMean(name, EMBEDDED) : undefined,
   );
 }
 

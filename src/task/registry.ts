@@ -1,5 +1,6 @@
 /** @file The built-in tasks by name. */
 import { inputError } from "../core/errors.ts";
+import { didYouMean } from "../core/nearest.ts";
 import type { Pair } from "../model/pair.ts";
 import type { Tokenizer } from "../model/tokenizer/tokenizer.ts";
 import { loan, multipleChoice, refusal } from "./decisions.ts";
@@ -51,6 +52,9 @@ export function generatePairs(name: TaskName, tokenizer: Tokenizer, options: Dra
 /** Checks a task's name. @throws InputError naming those there are. */
 export function requireTask(name: string, where = "--task"): TaskName {
   const known = taskNames.find((task) => task === name);
-  if (known === undefined) throw inputError(where, JSON.stringify(name), `one of ${taskNames.join(", ")}`);
+  if (known === undefined) {
+    const wanted = `one of ${taskNames.join(", ")}`;
+    throw inputError(where, JSON.stringify(name), wanted, didYouMean(name, taskNames));
+  }
   return known;
 }

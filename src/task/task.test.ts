@@ -208,6 +208,7 @@ test("a task whose answers the tokenizer cuts is refused", () => {
 
 test("an unknown task is refused with those there are", () => {
   expect(refusal(() => requireTask("ioi2"))).toBe(
-    `--task: found "ioi2"; wanted one of ${taskNames.join(", ")}.`,
+    `--task: found "ioi2"; wanted one of ${taskNames.join(", ")}. Did you mean "ioi"?`,
   );
+  expect(refusal(() => requireTask("nothing"))).toMatch(/multiple-choice\.$/);
 });
