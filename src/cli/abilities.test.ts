@@ -12,6 +12,14 @@ test("all faults of the options at once, before a model is opened", async () => 
   expect(stderr.split("\n").filter((line) => /--(n|seed|policy): found/.test(line)).length).toBe(3);
 });
 
+test("help says defaults as the other commands do, and none of switches", async () => {
+  const { stdout } = await crosspatch("abilities", "--help");
+  const help = stdout.replace(/\s+/g, " ");
+  expect(help).toContain("where there are fewer (default 400) --seed");
+  expect(help).toContain("--quiet no progress --debug");
+  expect((await crosspatch("bench", "--help")).stdout).not.toMatch(/default:\s*("|false)/);
+});
+
 test("an unknown model is refused", async () => {
   const { status, stderr } = await crosspatch("abilities", "nowhere", "--quiet");
   expect(status).toBe(2);

@@ -1,5 +1,5 @@
 /** @file The command line: one program, one file for each command, exit statuses. */
-import { Command, CommanderError } from "commander";
+import { Command, CommanderError, type Option } from "commander";
 import { InputError } from "../core/errors.ts";
 import { VERSION } from "../version.ts";
 import { addAbilities } from "./abilities.ts";
@@ -49,6 +49,12 @@ export async function main(argv: readonly string[], io: Io): Promise<number> {
   }
 }
 
+/** Help of an option with the default that commander fills in, as the other options' own texts have it. */
+function optionDescription({ description, defaultValue }: Option): string {
+  const isValue = typeof defaultValue === "string" || typeof defaultValue === "number";
+  return isValue ? `${description} (default ${defaultValue})` : description;
+}
+
 function programOf(io: Io): Command {
   const program = new Command("crosspatch")
     .description("Exact activation patching and causal analysis of transformer models.")
@@ -56,6 +62,7 @@ function programOf(io: Io): Command {
     .option("--debug", "show where an error came from")
     .showHelpAfterError("(crosspatch --help lists what there is)")
     .exitOverride()
+    .configureHelp({ optionDescription })
     .configureOutput({
       writeOut: (text) => io.stdout.write(text),
       writeErr: (text) => io.stderr.write(text),
