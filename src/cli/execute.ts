@@ -14,6 +14,7 @@ import { hydraJob } from "../job/hydra.ts";
 import { describeModel } from "../job/info.ts";
 import type { JobContext } from "../job/input.ts";
 import { mcqJob } from "../job/mcq.ts";
+import { type CellOptions, nameFaults } from "../job/options/cells.ts";
 import type { MachineOptions, OutputOptions } from "../job/options/shared.ts";
 import type { CommandName, OptionsOf } from "../job/options.ts";
 import { patchJob } from "../job/patch.ts";
@@ -41,11 +42,14 @@ const MAX_INPUT_BYTES = 512 * 2 ** 20;
  * @throws InputError with all faults of options and files, then with all of what they say; before anything is computed or written, except where the two unedited runs turn out the same.
  */
 export async function execute({ experiment, faults, whereOf }: Request, io: Io): Promise<void> {
-  refuse([
+  const first = [
     ...faults,
     ...(await inputFaults(experiment, whereOf)),
     ...(await outputFaults(experiment.options, whereOf)),
-  ]);
+  ];
+  // By themselves, names are read with the model, which knows its own and reads the prompts too.
+  const { site, by } = experiment.options as CellOptions; // most commands have none of them
+  if (first.length > 0) refuse([...first, ...nameFaults({ site, by }, whereOf)]);
   const model = await open(experiment, io);
   let directory: RunDirectory | undefined;
   try {

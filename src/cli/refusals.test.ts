@@ -70,6 +70,25 @@ test("an unknown dim, and one that the site does not have", async () => {
   );
 });
 
+test("names that no model has come with the other options' faults, each list once", async () => {
+  const names = ["--site", "z,resid_pr,foo,blocks.3.attn.hook_q", "--by", "laier,pos,heads"];
+  const message = await refusal("patch", "pocket", "--task", "ioi", "--metric", "foo", ...names);
+  expect(message.split("\n")).toEqual([
+    '--metric: found "foo"; wanted one of logit_diff, logprob, prob, kl, kl_reverse, loss.',
+    expect.stringMatching(/^--site: found "resid_pr", "foo"; wanted one of resid_pre, .*, resid_post\.$/),
+    '--by: found "laier", "heads"; wanted some of layer, pos, head, kv_head, neuron, dst, src.',
+    "",
+  ]);
+  const labels = ["--layer", "99", "--head", "9"];
+  expect((await refusal("patch", "pocket", "--task", "ioi", ...names, ...labels)).split("\n")).toEqual([
+    expect.stringMatching(/^--site: found "resid_pr", "foo"; wanted one of resid_pre, .*, resid_post\.$/),
+    '--by: found "laier", "heads"; wanted some of layer, pos, head, kv_head, neuron, dst, src.',
+    "--layer: found 99; wanted 0 to 7.",
+    "--head: found 9; wanted 0 to 3.",
+    "",
+  ]);
+});
+
 test("labels outside the prompt", async () => {
   expect(await refusal("patch", "pocket", ...EXAMPLE, "--pos", "14-16")).toBe(
     "--pos: found 15, 16; wanted 0 to 14.\n",

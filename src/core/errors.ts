@@ -44,6 +44,18 @@ export function refuse(faults: readonly Fault[]): void {
   if (faults.length > 0) throw new InputError(faults);
 }
 
+/** Faults of the same place that want the same are one, with each thing found named once: a list of names is given once. */
+export function merged(faults: readonly Fault[]): Fault[] {
+  const groups = new Map<string, { readonly first: Fault; readonly found: Set<string> }>();
+  for (const fault of faults) {
+    const key = JSON.stringify([fault.where, fault.wanted, fault.fix]);
+    const group = groups.get(key) ?? { first: fault, found: new Set() };
+    groups.set(key, group);
+    group.found.add(fault.found);
+  }
+  return [...groups.values()].map(({ first, found }) => ({ ...first, found: [...found].join(", ") }));
+}
+
 /** Shorthand for an {@link InputError} with a single fault. */
 export function inputError(where: string, found: string, wanted: string, fix?: string): InputError {
   return new InputError([fix === undefined ? { where, found, wanted } : { where, found, wanted, fix }]);

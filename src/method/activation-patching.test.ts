@@ -203,7 +203,23 @@ test("what cannot be patched is refused, all faults at once", async () => {
   expect((refused as InputError).faults.map(({ where, found }) => `${where}: ${found}`)).toEqual([
     '--site: "zz"',
     '--by: "colour"',
+    "--site: layer 9",
   ]);
+  const also = await run({
+    sites: ["zz", "z", "yy", "q"],
+    by: ["colour", "layer", "neuron"],
+    choose: { layer: [7, 9], head: [8] },
+  }).catch((error: unknown) => error);
+  expect((also as InputError).faults.map(({ where, found }) => `${where}: ${found}`)).toEqual([
+    '--site: "zz", "yy"',
+    '--by: "colour"',
+    "--by: neuron for z, neuron for q",
+    "--layer: 7, 9",
+    "--head: 8",
+  ]);
+  await expect(run({ sites: ["zz"], by: ["layer"], choose: { layer: [7] } })).rejects.toThrow(
+    /--site: found "zz".*\n--layer: found 7;/,
+  );
   await expect(run({ sites: ["blocks.9.attn.hook_z"], by: ["head"] })).rejects.toThrow(
     "--site: found layer 9; wanted 0 to",
   );

@@ -24,7 +24,8 @@ import { checkedCells, gather, pairFaults } from "./attribution-faults.ts";
 import type { StepRule } from "./attribution-gradients.ts";
 import { integrateEffects } from "./attribution-gradients.ts";
 import { attributionRuns } from "./attribution-runs.ts";
-import type { Chosen } from "./grid.ts";
+import type { Chosen, GridOptions } from "./grid.ts";
+import { lengthsOf } from "./grid.ts";
 import { provenance } from "./provenance.ts";
 import { coordsOf, dimsOf } from "./summary.ts";
 
@@ -87,13 +88,12 @@ export interface AttributionSetup {
 
 /**
  * The cells that attribution with these options is about, before there are pairs if need be.
- * @param positions tokens of the prompts; undefined where they differ
  * @throws InputError with every fault of the options.
  */
 export function attributionCells(
   model: Model,
   options: AttributionOptions,
-  { metric, positions }: { readonly metric: MetricName; readonly positions: number | undefined },
+  { metric, ...lengths }: Pick<GridOptions, "positions" | "shortest"> & { readonly metric: MetricName },
 ): LayerCells[] {
   const { estimator, direction = "denoise" } = options;
   return checkedCells(model, {
@@ -103,7 +103,7 @@ export function attributionCells(
     steps: estimator?.kind === "ig" ? estimator.steps : undefined,
     sites: options.sites ?? DEFAULT_SITES,
     by: options.by ?? DEFAULT_BY,
-    positions,
+    ...lengths,
   });
 }
 
@@ -119,12 +119,8 @@ export async function prepareAttribution(
     metricNames.includes(metric) && pairs.length > 0
       ? (gather(faults, () => metricPlans(pairs, metric)) ?? [])
       : [];
-  const lengths = new Set(pairs.map(({ clean }, i) => clean.ids.length + (plans[i]?.appended.length ?? 0)));
-  const [positions] = lengths;
-  const cells =
-    gather(faults, () =>
-      attributionCells(model, options, { metric, positions: lengths.size === 1 ? positions : undefined }),
-    ) ?? [];
+  const lengths = lengthsOf(pairs, plans);
+  const cells = gather(faults, () => attributionCells(model, options, { metric, ...lengths })) ?? [];
   refuse(faults);
   const exact = pairs.map(({ clean, corrupt }, i): ExactPair => {
     const plan = plans[i] as MetricPlan;

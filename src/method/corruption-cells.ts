@@ -1,6 +1,6 @@
 /** @file What is restored in a corrupted run: states at each kind of token, windows of outputs, heads. */
 
-import { type Fault, InputError, refuse } from "../core/errors.ts";
+import { type Fault, InputError, merged, refuse } from "../core/errors.ts";
 import type { Model } from "../model/model.ts";
 import type { Pair } from "../model/pair.ts";
 import type { Edit, Where } from "../run/edit.ts";
@@ -138,6 +138,6 @@ function comparedSites(model: Model, names: readonly string[]): SiteName[] {
       faults.push(...error.faults.map((fault) => ({ ...fault, where: "--site" })));
     }
   }
-  refuse(faults);
+  refuse(merged(faults));
   return [...found];
 }

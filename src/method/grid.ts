@@ -1,9 +1,11 @@
 /** @file The cells of an experiment: which edits each stands for, and the dims and labels of the result. */
 
 import type { Fault } from "../core/errors.ts";
-import { InputError } from "../core/errors.ts";
+import { InputError, merged, refuse } from "../core/errors.ts";
 import { sizeOf } from "../core/tensor.ts";
+import type { MetricPlan } from "../metric/plan.ts";
 import type { Model } from "../model/model.ts";
+import type { Pair } from "../model/pair.ts";
 import type { Where } from "../run/edit.ts";
 import type { Axis, SiteName } from "../run/site.ts";
 import { parseSite, SITES } from "../run/site.ts";
@@ -45,6 +47,18 @@ export interface GridOptions {
   readonly ungroup?: boolean | undefined;
   /** Tokens of the prompts; undefined where they differ, which rules out cells by position. */
   readonly positions: number | undefined;
+  /** Tokens of the shortest prompt, where they differ: every prompt has the positions that cells are restricted to. */
+  readonly shortest?: number | undefined;
+}
+
+/** Tokens of the prompts, with what the metric appends. */
+export function lengthsOf(
+  pairs: readonly Pair[],
+  plans: readonly MetricPlan[],
+): Pick<GridOptions, "positions" | "shortest"> {
+  const lengths = pairs.map(({ clean }, i) => clean.ids.length + (plans[i]?.appended.length ?? 0));
+  const shortest = lengths.length === 0 ? undefined : lengths.reduce((a, b) => Math.min(a, b));
+  return { positions: new Set(lengths).size === 1 ? shortest : undefined, shortest };
 }
 
 /** Dims of a site's cells. A user's `pos` is the key position for keys and values of each head, `head` the key/value head of `k`. */
@@ -56,7 +70,7 @@ const UNGROUPED: Partial<Record<SiteName, SiteName>> = { k: "k_heads", v: "v_hea
 
 /**
  * Lays out the cells.
- * @throws InputError naming every unknown site and dim, dims that a site does not have, and labels out of range.
+ * @throws InputError naming every unknown site and dim, dims that a known site does not have, and labels out of range.
  */
 export function grids(model: Model, options: GridOptions): Grid[] {
   const block = model.definition.blocks[0];
@@ -80,17 +94,52 @@ export function grids(model: Model, options: GridOptions): Grid[] {
       faults.push({ where: "--by", found: JSON.stringify(dim), wanted: `some of ${GRID_DIMS.join(", ")}` });
     }
   }
-  if (faults.length > 0) throw new InputError(faults);
 
-  const groups = options.joint ? [sites] : sites.map((site) => [site]);
+  // What an unknown site would make of a joint cell is not known; all else is checked as far as it goes.
+  const isKnown = sites.length > 0 && sites.length === options.sites.length;
+  const joint = isKnown ? [sites] : [];
+  const groups = options.joint ? joint : sites.map((site) => [site]);
+  if (groups.length === 0) faults.push(...labelFaults(model, { ...options, dims: by }));
   const found = groups.map((group) => gridOf(model, group, { ...options, by, faults }));
   for (const name of new Set(found.map((grid) => grid.name))) {
     if (found.filter((grid) => grid.name === name).length > 1) {
       faults.push({ where: "--site", found: `${name} more than once`, wanted: "each site once" });
     }
   }
-  if (faults.length > 0) throw new InputError(faults);
+  refuse(merged(faults));
   return found;
+}
+
+function sizesOf(
+  { architecture }: Model,
+  positions: number | undefined,
+): Readonly<Record<GridDim, number | undefined>> {
+  return {
+    layer: architecture.layers.length,
+    pos: positions,
+    dst: positions,
+    src: positions,
+    head: architecture.heads,
+    kv_head: architecture.kvHeads,
+    neuron: architecture.dMlp,
+  };
+}
+
+/** Chosen labels that there are not, along any dim: what is not told apart can still be restricted. */
+function labelFaults(
+  model: Model,
+  options: Pick<GridOptions, "choose" | "positions" | "shortest"> & { readonly dims: readonly GridDim[] },
+): Fault[] {
+  const { choose = {}, dims, positions, shortest } = options;
+  const sizes = sizesOf(model, positions ?? shortest);
+  return GRID_DIMS.flatMap((dim) => {
+    const size = dim === "head" && dims.includes("kv_head") ? sizes.kv_head : sizes[dim];
+    const outside = choose[dim]?.filter((label) => size !== undefined && !(label >= 0 && label < size)) ?? [];
+    if (outside.length === 0) return [];
+    const isShortest = positions === undefined && (dim === "pos" || dim === "dst" || dim === "src");
+    const wanted = `0 to ${(size ?? 1) - 1}${isShortest ? ", as the shortest prompt has" : ""}`;
+    return [{ where: `--${dim.replace("_", "-")}`, found: outside.join(", "), wanted }];
+  });
 }
 
 function gridOf(
@@ -123,15 +172,7 @@ function gridOf(
       fix: "Leave layer out of --by, or the layers out of --site.",
     });
   }
-  const sizes: Record<GridDim, number | undefined> = {
-    layer: model.architecture.layers.length,
-    pos: positions,
-    dst: positions,
-    src: positions,
-    head: model.architecture.heads,
-    kv_head: model.architecture.kvHeads,
-    neuron: model.architecture.dMlp,
-  };
+  const sizes = sizesOf(model, positions);
   for (const dim of dims) {
     const lacking = members.filter(({ site }) => dim !== "layer" && axisFor(site, dim) === undefined);
     if (lacking.length > 0) {
@@ -152,13 +193,7 @@ function gridOf(
   }
   const chosenOf = (dim: GridDim): readonly number[] | undefined =>
     dim === "kv_head" ? (choose.kv_head ?? choose.head) : choose[dim];
-  for (const dim of GRID_DIMS) {
-    const size = dim === "head" && dims.includes("kv_head") ? sizes.kv_head : sizes[dim];
-    const outside = choose[dim]?.filter((label) => size !== undefined && !(label >= 0 && label < size)) ?? [];
-    if (outside.length > 0) {
-      faults.push({ where: `--${dim}`, found: outside.join(", "), wanted: `0 to ${(size ?? 1) - 1}` });
-    }
-  }
+  faults.push(...labelFaults(model, { ...options, dims }));
   const labels = dims.map((dim) => {
     if (dim === "layer" && named.length > 0) return named;
     return chosenOf(dim) ?? Array.from({ length: sizes[dim] ?? 0 }, (_, index) => index);

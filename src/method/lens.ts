@@ -5,7 +5,7 @@
  */
 
 import { milliseconds } from "../core/clock.ts";
-import { type Fault, InputError, inputError, refuse } from "../core/errors.ts";
+import { type Fault, InputError, inputError, merged, refuse } from "../core/errors.ts";
 import { evaluateMetric, metrics, readLogits } from "../metric/metric.ts";
 import { type MetricName, metricPlans } from "../metric/plan.ts";
 import type { Prompted } from "../model/fact.ts";
@@ -190,7 +190,7 @@ function sitesFor(model: Model, asked: readonly string[] | undefined): SiteName[
       faults.push(...error.faults.map((fault) => ({ ...fault, where: "--site" })));
     }
   }
-  refuse(faults);
+  refuse(merged(faults));
   return [...sites];
 }
 

@@ -9,7 +9,7 @@ import type { SweepInput } from "../run/variant.ts";
 import type { Ablation } from "./ablation.ts";
 import { drawReferences } from "./ablation.ts";
 import type { Chosen, Grid } from "./grid.ts";
-import { grids } from "./grid.ts";
+import { grids, lengthsOf } from "./grid.ts";
 import type { SweepWork } from "./measure.ts";
 import { cleanRun, corruptRun, pairRuns } from "./measure.ts";
 
@@ -69,9 +69,7 @@ export function preparePatching(
   const { ablate = { kind: "source" }, metric = defaultMetric(pairs) } = options;
   const direction = options.direction ?? (ablate.kind === "source" ? "denoise" : "noise");
   const plans = metricPlans(pairs, metric);
-  const lengths = new Set(pairs.map(({ clean }, i) => clean.ids.length + (plans[i]?.appended.length ?? 0)));
-  const [positions] = lengths;
-  const laid = grids(model, { ...options, positions: lengths.size === 1 ? positions : undefined });
+  const laid = grids(model, { ...options, ...lengthsOf(pairs, plans) });
 
   const own = pairRuns(pairs, plans);
   const references = options.references ?? own.filter((_, index) => index % 2 === 1).map(({ ids }) => ids);

@@ -1,6 +1,6 @@
 /** @file The cells of causal tracing: which states are restored, in which window, and what is held at its noised value. */
 
-import { type Fault, InputError, refuse } from "../core/errors.ts";
+import { type Fault, InputError, merged, refuse } from "../core/errors.ts";
 import type { Fact } from "../model/fact.ts";
 import type { Model } from "../model/model.ts";
 import type { Edit } from "../run/edit.ts";
@@ -52,7 +52,7 @@ export function tracedSites(
       faults.push(...error.faults.map((fault) => ({ ...fault, where: "--site" })));
     }
   }
-  refuse(faults);
+  refuse(merged(faults));
   return [...found];
 }
 

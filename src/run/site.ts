@@ -126,6 +126,9 @@ const TRANSFORMER_LENS: Readonly<Record<string, SiteName>> = {
   "mlp.hook_post": "mlp_post",
 };
 
+/** What TransformerLens writes in front of a name. */
+const LAYER = /^blocks\.(\d{1,6})\./;
+
 /** Sites that a block's program has; a second name of the same value (`rot_q` without rotary embedding) is left out. */
 export function sitesOf(block: Program): SiteName[] {
   const values = new Set<string>();
@@ -137,6 +140,14 @@ export function sitesOf(block: Program): SiteName[] {
   });
 }
 
+const GATED_PRE = "mlp.hook_pre_linear";
+
+/** Whether some model could have the site: what can be said of a name before a model is opened. */
+export function isSiteName(text: string): boolean {
+  const name = text.replace(LAYER, "");
+  return Object.hasOwn(SITES, name) || Object.hasOwn(TRANSFORMER_LENS, name) || name === GATED_PRE;
+}
+
 /**
  * Reads a site as users write it: `z`, `blocks.3.attn.hook_z`, `attn.hook_z`. In a gated MLP, TransformerLens calls
  * the gate's pre-activation `mlp.hook_pre` and the up-projection `mlp.hook_pre_linear`.
@@ -146,16 +157,17 @@ export function parseSite(
   text: string,
   block: Program,
 ): { readonly site: SiteName; readonly layer?: number } {
-  const [, prefix, rest = ""] = /^(?:blocks\.(\d{1,6})\.)?(.*)$/.exec(text) ?? [];
+  const [prefix, layer] = LAYER.exec(text) ?? [""];
+  const rest = text.slice(prefix.length);
   const gated = block.sites.has("mlp_gate");
   let name: string = TRANSFORMER_LENS[rest] ?? rest;
   if (gated && rest === "mlp.hook_pre") name = "mlp_gate";
-  if (gated && rest === "mlp.hook_pre_linear") name = "mlp_pre";
+  if (gated && rest === GATED_PRE) name = "mlp_pre";
   const sites = sitesOf(block);
   const site = sites.find((known) => known === name);
   if (site === undefined) throw inputError("site", JSON.stringify(text), `one of ${sites.join(", ")}`);
   const found = { site };
-  return prefix === undefined ? found : { ...found, layer: Number(prefix) };
+  return layer === undefined ? found : { ...found, layer: Number(layer) };
 }
 
 /** Size of an axis; `positions` is the length of the sequence. */

@@ -1,4 +1,7 @@
 /** @file Options that say which cells of a grid there are. */
+import { type Fault, merged } from "../../core/errors.ts";
+import { GRID_DIMS } from "../../method/grid.ts";
+import { isSiteName, SITE_NAMES } from "../../run/site.ts";
 import { flag, indices, names } from "../fields.ts";
 import type { OptionEntry, OptionTable } from "./entry.ts";
 
@@ -38,4 +41,25 @@ export function cells(help: { readonly site: string; readonly by: string }): Opt
     src: labels("only these key positions"),
     ungroup: { read: flag, under: "cells", help: "keys and values of each query head by itself" },
   };
+}
+
+/** Sites and dims that no model has: all that can be said of them before one is opened. */
+export function nameFaults(
+  { site = [], by = [] }: { readonly [K in "site" | "by"]: CellOptions[K] | undefined },
+  whereOf: (option: string) => string,
+): Fault[] {
+  const fault = (option: string, name: string, wanted: string): Fault => ({
+    where: whereOf(option),
+    found: JSON.stringify(name),
+    wanted,
+  });
+  const dims: readonly string[] = GRID_DIMS;
+  return merged([
+    ...site
+      .filter((name) => !isSiteName(name))
+      .map((name) => fault("site", name, `one of ${SITE_NAMES.join(", ")}`)),
+    ...by
+      .filter((name) => !dims.includes(name))
+      .map((name) => fault("by", name, `some of ${dims.join(", ")}`)),
+  ]);
 }
