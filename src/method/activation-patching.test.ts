@@ -183,6 +183,41 @@ test("several pairs: means, effects and scores of the pairs, which are given one
   ).toBe(true);
 });
 
+test("cells that can only be the other run are said to be", async () => {
+  const warned = async (options: Partial<PatchingOptions>, pairs = [pair]): Promise<unknown> =>
+    (await run({ sites: ["resid_pre"], by: ["layer"], normalize: false, ...options }, pairs)).attrs.warnings;
+  const said = (site: string, which: string): string =>
+    `${site} by layer alone replaces the whole stream: every cell is the ${which} run by construction; add pos to --by, or take attn_out, mlp_out or z`;
+  const plain = await warned({ sites: ["attn_out"] }); // of the baselines alone
+  expect(plain).not.toContainEqual(expect.stringContaining("by construction"));
+  const others = plain as string[];
+  expect(await warned({})).toEqual([...others, said("resid_pre", "clean")]);
+  expect(await warned({ sites: ["z", "resid_post"], direction: "noise", metric: "loss" })).toContainEqual(
+    said("resid_post", "corrupt"),
+  );
+  expect(await warned({ sites: ["attn_out", "resid_mid"], joint: true })).toEqual([
+    ...others,
+    said("attn_out+resid_mid", "clean"),
+  ]);
+  const result = await run({ sites: ["attn_out", "resid_mid"], by: ["layer"], joint: true });
+  close(
+    values(result, "attn_out+resid_mid"),
+    everyLayer.map(() => Number(result.attrs.baseline_clean)),
+  );
+  // Not where positions are told apart or restricted, nor where something else is put in.
+  expect(await warned({ by: ["layer", "pos"] })).toEqual(others);
+  expect(await warned({ choose: { pos: [1] } })).toEqual(others);
+  expect(await warned({ sites: ["attn_out", "mlp_out"], joint: true })).toEqual(others);
+  expect(await warned({ ablate: { kind: "zero" }, direction: "denoise" })).toEqual(others);
+  const longer = pairOf([...patching.clean, 1], [...patching.corrupt, 1], "2");
+  expect(await warned({}, [pair, longer])).toContainEqual(
+    "resid_pre by layer alone replaces the whole stream: every cell is the clean run by construction; take attn_out, mlp_out or z",
+  );
+  await expect(warned({ choose: { pos: [patching.clean.length] } }, [pair, longer])).rejects.toThrow(
+    `wanted 0 to ${patching.clean.length - 1}, as the shortest prompt has`,
+  );
+});
+
 test("scores are 0 at the corrupt run and 1 at the clean run", async () => {
   const result = await run({ sites: ["resid_pre"], by: ["layer"], choose: { layer: [0] } });
   close(values(result, "resid_pre"), [Number(result.attrs.baseline_clean)]);

@@ -17,7 +17,7 @@ import { mean } from "../numeric/statistics.ts";
 import type { Dataset, Json } from "../result/result.ts";
 import { planSweep } from "../run/plan.ts";
 import { planAttributes, workOf } from "./measure.ts";
-import { patchingRepair, verifyPatched } from "./patching-checks.ts";
+import { patchingRepair, verifyPatched, wholeStreamWarnings } from "./patching-checks.ts";
 import { type PatchingOptions, type PatchingSetup, preparePatching } from "./patching-setup.ts";
 import { patchedValues } from "./patching-values.ts";
 import { patchingVariants } from "./patching-variants.ts";
@@ -81,7 +81,11 @@ export async function activationPatching(
     plan: planAttributes(plan),
     ...checked,
     ...(repair === undefined ? {} : { self_repair: repair.found }),
-    warnings: [...baselineWarnings(pairs, baselines, metric), ...(repair?.warnings ?? [])],
+    warnings: [
+      ...baselineWarnings(pairs, baselines, metric),
+      ...wholeStreamWarnings(setup),
+      ...(repair?.warnings ?? []),
+    ],
     ...made,
     seconds,
   };

@@ -8,11 +8,13 @@ import type { Model } from "../model/model.ts";
 import type { Json } from "../result/result.ts";
 import type { Reading } from "../run/read.ts";
 import type { Variant } from "../run/variant.ts";
+import { type Grid, lengthsOf } from "./grid.ts";
 import { cleanRun, requireAgreement } from "./measure.ts";
 import { baseRun, type PatchingOptions, type PatchingSetup, sourceRun } from "./patching-setup.ts";
 import type { PatchedValues } from "./patching-values.ts";
 import type { PatchingVariants } from "./patching-variants.ts";
 import { hasSingleComponents, selfRepair } from "./self-repair.ts";
+import { isState } from "./tracing-cells.ts";
 import { DEFAULT_VERIFIED, plainReading } from "./verify.ts";
 
 /** Computes random cells again the plain way; a difference beyond rounding fails the run. */
@@ -74,6 +76,31 @@ export async function verifyPatched(
   }
   requireAgreement(worst, found);
   return { verify_cells: wanted, verify_max_abs_diff: worst, noise_floor: floor };
+}
+
+/**
+ * Cells that are the other run whatever the model does: those that put in its residual stream at every position, as all
+ * that follows is computed from it.
+ */
+export function wholeStreamWarnings({
+  pairs,
+  plans,
+  direction,
+  ablate,
+  grids: laid,
+}: PatchingSetup): string[] {
+  if (ablate.kind !== "source") return [];
+  const isWhole = ({ dims, sites }: Grid): boolean =>
+    !dims.includes("pos") &&
+    sites.some(({ site, where }) => isState(site) && Object.keys(where({})).length === 0);
+  const add = lengthsOf(pairs, plans).positions === undefined ? "" : "add pos to --by, or ";
+  const run = direction === "denoise" ? "clean" : "corrupt";
+  return laid
+    .filter(isWhole)
+    .map(
+      ({ name, dims }) =>
+        `${name} by ${dims} alone replaces the whole stream: every cell is the ${run} run by construction; ${add}take attn_out, mlp_out or z`,
+    );
 }
 
 /** What single ablations of a clean run may hide; undefined where the question does not arise. */

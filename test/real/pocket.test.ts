@@ -77,7 +77,7 @@ describe.each(EMBEDDED)("the embedded model %s", (name) => {
       const pairs = pairsOf(task, model);
       expect(pairs).toHaveLength(40);
       const { attrs } = await activationPatching(model, pairs, {
-        sites: ["resid_pre"],
+        sites: ["attn_out"],
         by: ["layer"],
         verify: 0,
       });
