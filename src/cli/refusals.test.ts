@@ -89,6 +89,17 @@ test("names that no model has come with the other options' faults, each list onc
   ]);
 });
 
+test("prompts of different lengths, where cells by position or of the whole stream are all there is", async () => {
+  const typed = ["patch", "pocket", "--task", "facts", "--n", "5"];
+  expect(await refusal(...typed, "--site", "attn_out,mlp_out", "--by", "pos")).toBe(
+    "--by: found pos over prompts of different lengths; wanted prompts with the same number of tokens. Leave the position out of --by, or use prompts of one length.\n",
+  );
+  const wanted =
+    "--by: found none, and its default, layer,pos, over prompts of different lengths; wanted prompts with the same number of tokens. Give cells without a position, such as --site attn_out,mlp_out --by layer, or use prompts of one length.\n";
+  expect(await refusal(...typed, "--site", "attn_out,blocks.2.hook_resid_post")).toBe(wanted);
+  expect(await refusal(...typed, "--pos", "2")).toBe(wanted);
+});
+
 test("labels outside the prompt", async () => {
   expect(await refusal("patch", "pocket", ...EXAMPLE, "--pos", "14-16")).toBe(
     "--pos: found 15, 16; wanted 0 to 14.\n",

@@ -204,6 +204,25 @@ test("without an output option the terminal gets plain text, no wider than it is
   expect(stderr).toBe(""); // short work is not announced
 });
 
+test("prompts of different lengths have cells by layer where none are named, and the result says so", async () => {
+  const run = async (...argv: readonly string[]): Promise<[string[], unknown]> => {
+    const typed = ["patch", "pocket", "--task", "facts", "--n", "3", "--json", "-", ...argv];
+    const { status, stdout, stderr } = await crosspatch(...typed);
+    expect(status, stderr).toBe(0);
+    const { dataVars, attrs } = parsed(stdout);
+    return [Object.keys(dataVars).filter((name) => /^[a-z]+(_out)?$/.test(name)), attrs.warnings];
+  };
+  const why = "the prompts differ in length, so there are no cells by position (default --by layer,pos)";
+  expect(await run()).toEqual([
+    ["attn_out", "mlp_out"],
+    [
+      `${why}; took --site attn_out,mlp_out --by layer, as resid_pre (default) by layer alone would be the other run by construction`,
+    ],
+  ]);
+  expect(await run("--site", "z")).toEqual([["z"], [`${why}; took --by layer`]]);
+  expect(await run("--site", "z", "--by", "layer,head")).toEqual([["z"], []]);
+});
+
 test("a warning of the prompts is in the result and on standard error", async () => {
   const argv = EXAMPLE.map((text) => (text === " Mary" ? "Mary" : text));
   const { status, stderr } = await crosspatch(

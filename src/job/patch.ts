@@ -1,12 +1,12 @@
 /** @file The job of the command `patch`: from options to exact activation patching. */
 import type { Ablation } from "../method/ablation.ts";
 import { activationPatching, type PatchingOptions } from "../method/activation-patching.ts";
-import type { Chosen, Grid } from "../method/grid.ts";
-import { grids } from "../method/grid.ts";
+import type { Chosen, Grid, GridOptions } from "../method/grid.ts";
+import { grids, lengthsOf } from "../method/grid.ts";
 import type { Kept } from "../method/measure.ts";
+import { isState } from "../method/tracing-cells.ts";
 import { defaultMetric, metricPlans } from "../metric/plan.ts";
 import type { Model } from "../model/model.ts";
-import type { Pair } from "../model/pair.ts";
 import type { Dataset, Json } from "../result/result.ts";
 import { expectedSeconds, matmulRate } from "../run/calibrate.ts";
 import type { SweepPlan } from "../run/plan.ts";
@@ -14,6 +14,7 @@ import { tasks } from "../task/registry.ts";
 import { planWords } from "./cost.ts";
 import { allOf, type JobContext } from "./input.ts";
 import { DEFAULT_DRAWS, DEFAULT_PATCH_BY, DEFAULT_PATCH_SITES, type PatchOptions } from "./options/patch.ts";
+import { patchCells } from "./patch-cells.ts";
 import { pairsOf, readPrompts } from "./prompts.ts";
 
 /**
@@ -22,7 +23,7 @@ import { pairsOf, readPrompts } from "./prompts.ts";
  */
 export async function patchJob(model: Model, options: PatchOptions, context: JobContext): Promise<Dataset> {
   const { bos, seed = 0 } = options;
-  const method: PatchingOptions = {
+  const asked: PatchingOptions = {
     sites: options.site ?? DEFAULT_PATCH_SITES,
     by: options.by ?? DEFAULT_PATCH_BY,
     choose: chosen(options),
@@ -40,8 +41,8 @@ export async function patchJob(model: Model, options: PatchOptions, context: Job
     onResume: context.onResume,
     signal: context.signal,
   };
-  const [{ pairs, warnings }, references] = await allOf<
-    [Awaited<ReturnType<typeof pairsOf>>, string[] | undefined, unknown]
+  const [{ pairs, warnings }, references, unplaced] = await allOf<
+    [Awaited<ReturnType<typeof pairsOf>>, string[] | undefined, Grid[]]
   >([
     () => pairsOf(options, model.tokenizer, context),
     async () =>
@@ -52,11 +53,15 @@ export async function patchJob(model: Model, options: PatchOptions, context: Job
     () =>
       layout(
         model,
-        { ...method, choose: { ...method.choose, pos: undefined, dst: undefined, src: undefined } },
-        1,
+        { ...asked, choose: { ...asked.choose, pos: undefined, dst: undefined, src: undefined } },
+        { positions: 1 },
       ),
   ]);
-  const laid = layout(model, method, positionsOf(pairs, method));
+  const lengths = lengthsOf(pairs, metricPlans(pairs, asked.metric ?? defaultMetric(pairs)));
+  const hasStates = unplaced.some((grid) => grid.sites.some(({ site }) => isState(site)));
+  const { sites, by, note } = patchCells(options, { ...lengths, hasStates });
+  const method = { ...asked, sites, by };
+  const laid = layout(model, method, lengths);
   let kept: Kept | undefined;
   const result = await activationPatching(model, pairs, {
     ...method,
@@ -75,7 +80,7 @@ export async function patchJob(model: Model, options: PatchOptions, context: Job
     ...result,
     attrs: {
       ...result.attrs,
-      warnings: [...warnings, ...found],
+      warnings: [...warnings, ...(note === undefined ? [] : [note]), ...found],
       options: { ...(result.attrs.options as Record<string, Json>), bos: bos ?? model.tokenizer.addsBos },
     },
   };
@@ -100,18 +105,12 @@ function ablationOf(options: PatchOptions, seed: number): Ablation {
   }
 }
 
-function layout(model: Model, method: PatchingOptions, positions: number | undefined): Grid[] {
-  return grids(model, { ...method, positions });
-}
-
-/** Tokens of the prompts with what the metric appends; undefined where they differ. */
-function positionsOf(
-  pairs: readonly Pair[],
-  { metric = defaultMetric(pairs) }: PatchingOptions,
-): number | undefined {
-  const plans = metricPlans(pairs, metric);
-  const lengths = new Set(pairs.map(({ clean }, i) => clean.ids.length + (plans[i]?.appended.length ?? 0)));
-  return lengths.size === 1 ? [...lengths][0] : undefined;
+function layout(
+  model: Model,
+  method: PatchingOptions,
+  lengths: Pick<GridOptions, "positions" | "shortest">,
+): Grid[] {
+  return grids(model, { ...method, ...lengths });
 }
 
 /** Work of fewer FLOPs and fewer rows is done before a measurement of this machine could say how long it takes. */

@@ -46,7 +46,7 @@ export const patch: CommandOptions<PatchOptions> = {
     ...pairs,
     ...cells({
       site: `sites, e.g. ${DEFAULT_PATCH_SITES} (default) or z,mlp_out; TransformerLens names too`,
-      by: `what tells cells apart, of layer,pos,head,kv_head,neuron,dst,src (default ${DEFAULT_PATCH_BY})`,
+      by: `what tells cells apart, of layer,pos,head,kv_head,neuron,dst,src (default ${DEFAULT_PATCH_BY}; layer where prompts differ in length)`,
     }),
     joint: { read: flag, under: "cells", help: "all sites in each cell at once" },
     direction: direction("denoise (default): clean values into the corrupt run; noise: the reverse"),
