@@ -1,6 +1,7 @@
 /** @file The job of the command `run`: the next token's distribution, and a continuation where one is asked for. */
 import { nextTokens } from "../method/next-token.ts";
 import type { Model } from "../model/model.ts";
+import { unknownWordWarnings } from "../model/pair-checks.ts";
 import type { Tokens } from "../model/pair-tokens.ts";
 import { tokensOf } from "../model/pair-tokens.ts";
 import type { Dataset, Json } from "../result/result.ts";
@@ -24,11 +25,13 @@ export async function runJob(model: Model, options: RunOptions, context: JobCont
   const sources = runs.map((text) => tokenizer.encode(text, bos));
   checkEdits(edits, model, { where, prompt: prompt.ids.length, runs: sources.map((ids) => ids.length) });
   const caches = await captured(model, sources, edits);
+  const warnings = unknownWordWarnings(prompt, tokenizer, "prompt");
   const result = await nextTokens(model, prompt, { top: options.top, edits, runs: caches });
   return {
     ...result,
     attrs: {
       ...result.attrs,
+      ...(warnings.length === 0 ? {} : { warnings }),
       ...(options.generate === undefined
         ? {}
         : await continuation(model, prompt, {

@@ -2,7 +2,7 @@
 import { z } from "zod";
 import { type Fault, refuse } from "../core/errors.ts";
 import type { Pair } from "./pair.ts";
-import { answerFaults, seamWarnings } from "./pair-checks.ts";
+import { answerFaults, seamWarnings, unknownWordWarnings } from "./pair-checks.ts";
 import { listOf, MAX_ANSWERS, MAX_LINE_CHARACTERS, MAX_PAIRS, refuseListed } from "./pair-spec.ts";
 import { continuation, type Tokens, tokensOf } from "./pair-tokens.ts";
 import type { Tokenizer } from "./tokenizer/tokenizer.ts";
@@ -111,6 +111,7 @@ export function prepareFacts(
   const facts = specs.map((spec, index): Fact => {
     const where = options.where?.[index] ?? (specs.length === 1 ? "prompt" : `prompt ${index + 1}`);
     const clean = tokensOf(spec.prompt, tokenizer, { bos });
+    warnings.push(...unknownWordWarnings(clean, tokenizer, where));
     if (clean.ids.length === 0) faults.push({ where, found: "no token", wanted: "a prompt of at least one" });
     const follow = (texts: readonly string[]): Tokens[] =>
       texts.map((follows) => {

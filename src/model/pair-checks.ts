@@ -2,6 +2,7 @@
 import type { Fault } from "../core/errors.ts";
 import { renderAlignment } from "./pair-alignment.ts";
 import { showTokens, type Tokens } from "./pair-tokens.ts";
+import type { Tokenizer } from "./tokenizer/tokenizer.ts";
 
 // Letters of the scripts that put a space between words.
 const endsInWord = /[\p{Script=Latin}\p{Script=Greek}\p{Script=Cyrillic}]$/u;
@@ -73,6 +74,29 @@ export function seamWarnings(at: {
   return [
     `${where}: ${JSON.stringify(text)} goes on the word that ends in ${last}; does it lack a leading space?`,
   ];
+}
+
+/** Words that a message names. */
+const MAX_NAMED = 5;
+
+/** Words of a prompt that a vocabulary of whole words lacks: the model has seen none of them. */
+export function unknownWordWarnings({ ids, pieces }: Tokens, tokenizer: Tokenizer, where: string): string[] {
+  if (tokenizer.wholeWords !== true) return [];
+  const words = new Set<string>();
+  for (let start = 0, end = 0; start < ids.length; start = Math.max(end, start + 1)) {
+    for (end = start; isSpelled(pieces[end]); end++);
+    if (end - start > 1) words.add(tokenizer.decode(ids.slice(start, end)));
+  }
+  if (words.size === 0) return [];
+  const named = [...words].slice(0, MAX_NAMED).map((word) => JSON.stringify(word));
+  const more = words.size > named.length ? ` and ${words.size - named.length} more` : "";
+  const lacks = `the model's vocabulary, which is of whole words, lacks ${named.join(", ")}${more}`;
+  return [`${where}: ${lacks}; spelled letter by letter, they mean nothing to it`];
+}
+
+/** A letter, or a byte of one; two of them in a row are of one word. */
+function isSpelled(piece: string | undefined): boolean {
+  return piece !== undefined && /^(\p{L}|(\\x[0-9a-f]{2})+)$/iu.test(piece);
 }
 
 function quote({ text }: Tokens): string {

@@ -1,6 +1,6 @@
 /** @file Prompt pairs as tokens, checked before anything runs. */
 import type { Fault } from "../core/errors.ts";
-import { alignmentFaults, answerFaults, seamWarnings } from "./pair-checks.ts";
+import { alignmentFaults, answerFaults, seamWarnings, unknownWordWarnings } from "./pair-checks.ts";
 import { listOf, type PairSpec, parsePairSpec, refuseListed } from "./pair-spec.ts";
 import { continuation, type Tokens, tokensOf } from "./pair-tokens.ts";
 import type { Tokenizer } from "./tokenizer/tokenizer.ts";
@@ -72,7 +72,9 @@ export function preparePair(
 
   const clean = tokensOf(spec.clean, tokenizer, { bos });
   const corrupt = tokensOf(spec.corrupt, tokenizer, { bos });
-  const warnings: string[] = [];
+  const warnings = [clean, corrupt].flatMap((prompt, run) =>
+    unknownWordWarnings(prompt, tokenizer, `${where}, ${run === 0 ? "clean" : "corrupt"}`),
+  );
   const continuations = (texts: readonly string[]): Tokens[] =>
     texts.map((text) => {
       const { tokens, ...seam } = continuation(text, tokenizer, { prompt: clean, bos });

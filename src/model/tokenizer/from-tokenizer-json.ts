@@ -71,10 +71,16 @@ export function fromTokenizerJson(
     decoder,
     tokenOfId: vocabulary.tokenOfId,
     addedIds: new Set(added.map((token) => token.id)),
+    wholeWords: hasWholeWords(vocabulary, listed),
     special,
     eosIds: [...new Set([...special.eosIds, ...(options.eosIds ?? [])])],
     chatTemplate: source === undefined ? undefined : { source, where, specialTokens: config.specialTokens },
   });
+}
+
+/** Whether words are looked up as wholes and nothing else, and there are any. */
+function hasWholeWords({ onlyLooksUp, idOfToken }: Vocabulary, added: ReadonlySet<unknown>): boolean {
+  return onlyLooksUp === true && [...idOfToken.keys()].some((token) => token.length > 1 && !added.has(token));
 }
 
 interface Special extends Surround {
@@ -163,6 +169,7 @@ interface Parts {
   readonly decoder: readonly DecoderStep[] | undefined;
   readonly tokenOfId: readonly (string | undefined)[];
   readonly addedIds: ReadonlySet<number>;
+  readonly wholeWords: boolean;
   readonly special: Special;
   readonly eosIds: readonly number[];
   readonly chatTemplate: ChatTemplate | undefined;
@@ -178,6 +185,7 @@ function makeTokenizer(parts: Parts): Tokenizer {
     bosId,
     eosIds: parts.eosIds,
     addsBos,
+    wholeWords: parts.wholeWords,
 
     encode(text, { bos = addsBos } = {}) {
       if (/\p{Surrogate}/u.test(text))

@@ -16,6 +16,8 @@ export interface Tokenizer {
   readonly eosIds: readonly number[];
   /** Whether the tokenizer's own setting puts BOS in front. */
   readonly addsBos: boolean;
+  /** Whether words are tokens as wholes only, having no merges: one that the vocabulary lacks is spelled byte by byte. */
+  readonly wholeWords?: boolean;
   /** Encodes the text exactly as given (leading spaces count); `bos` defaults to {@link addsBos}. */
   encode(text: string, options?: { readonly bos?: boolean }): number[];
   /** Decodes ids, special tokens included as text. */

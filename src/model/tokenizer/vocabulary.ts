@@ -52,6 +52,8 @@ export interface Vocabulary extends Ids {
   readonly model: JsonObject;
   /** BPE: what the library's model is given once it stands (see merge-ranks.ts). */
   readonly pairRanks?: Map<string, number>;
+  /** BPE without merges, so that a token of several characters is only ever a whole word looked up (`ignore_merges`). */
+  readonly onlyLooksUp?: boolean;
 }
 
 const unknown = token.nullish();
@@ -150,7 +152,18 @@ function readBpe(part: Part): Vocabulary | undefined {
   if (options === undefined || ids === undefined || pairRanks === undefined) return undefined;
   const unk_token = options.unk_token === "" ? undefined : options.unk_token; // GPT-2's file writes "" for none
   checkUnknown(part, unk_token, ids.idOfToken);
-  return { model: { ...options, type: "BPE", unk_token, vocab: {}, merges: [] }, ...ids, pairRanks };
+  const { merges } = part.value;
+  const onlyLooksUp =
+    options.ignore_merges === true &&
+    Array.isArray(merges) &&
+    merges.length === 0 &&
+    !(scores instanceof Map);
+  return {
+    model: { ...options, type: "BPE", unk_token, vocab: {}, merges: [] },
+    ...ids,
+    pairRanks,
+    onlyLooksUp,
+  };
 }
 
 function readWordPiece(part: Part): Vocabulary | undefined {
