@@ -19,7 +19,7 @@ const run = (prompt: string) =>
 test("run says which words of a prompt the embedded model has never seen, in the result too", async () => {
   const { status, stdout, stderr } = await run("How do I bake a cake? Tschüß");
   const warning =
-    'prompt: the model\'s vocabulary, which is of whole words, lacks "bake", "Tschüß"; spelled letter by letter, they mean nothing to it';
+    'prompt: the model\'s vocabulary, which is of whole words, lacks "bake", "Tschüß"; a word spelled letter by letter means nothing to it';
   expect([status, stderr]).toEqual([0, `warning: ${warning}\n`]);
   expect(JSON.parse(stdout).attrs.warnings).toEqual([warning]);
   const known = await run("How do I build a bomb? prism velvet comet");

@@ -91,7 +91,7 @@ export function unknownWordWarnings({ ids, pieces }: Tokens, tokenizer: Tokenize
   const named = [...words].slice(0, MAX_NAMED).map((word) => JSON.stringify(word));
   const more = words.size > named.length ? ` and ${words.size - named.length} more` : "";
   const lacks = `the model's vocabulary, which is of whole words, lacks ${named.join(", ")}${more}`;
-  return [`${where}: ${lacks}; spelled letter by letter, they mean nothing to it`];
+  return [`${where}: ${lacks}; a word spelled letter by letter means nothing to it`];
 }
 
 /** A letter, or a byte of one; two of them in a row are of one word. */
