@@ -3,6 +3,7 @@
  * shared or skipped, so this is what the sweep is verified against.
  */
 
+import { inputError } from "../core/errors.ts";
 import type { FloatArray, Tensor } from "../core/tensor.ts";
 import type { Model } from "../model/model.ts";
 import { range } from "../numeric/cells.ts";
@@ -58,6 +59,11 @@ export async function forward(
   const { architecture, definition, backend } = model;
   const { capture = [], edits = [], runs = [], stopAfter = definition.blocks.length } = options;
   if (sequences.length === 0) return { caches: [], residuals: [] };
+  const listed = edits.every(Array.isArray);
+  if (!listed || edits.length > sequences.length) {
+    const found = listed ? `${edits.length} lists` : "edits that are in no list";
+    throw inputError("edits", found, `one list for each sequence, of which there are ${sequences.length}`);
+  }
   requireLayers(edits.flat(), definition.blocks.length);
   const order = sequences
     .map((_, index) => index)

@@ -326,6 +326,15 @@ describe.each(NAMES)("%s", (name) => {
       );
     });
 
+    test("edits that are no list for each sequence are refused", async () => {
+      const model = await open();
+      const one = edit("mlp_out", 0, { value: fill(0) });
+      const given = (edits: unknown) => forward(model, [[1, 2]], { edits: edits as Edit[][] });
+      await expect(given([one])).rejects.toThrow("edits: found edits that are in no list; wanted one list");
+      await expect(given([[one], [one]])).rejects.toThrow("edits: found 2 lists; wanted one list");
+      await expect(given([[one]])).resolves.toBeDefined();
+    });
+
     test("captured values stay what they were", async () => {
       const model = await open();
       const sites: SiteName[] = ["resid_pre", "rot_q", "v", "pattern", "z", "resid_post"];
