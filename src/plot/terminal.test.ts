@@ -51,6 +51,21 @@ test.each(results)("%s without colours is the same text: numbers do not depend o
   expect(colored).toEqual(expect.arrayContaining(words(plain)));
 });
 
+test("a map of traced modules says how many layers are restored together; states are single", () => {
+  const traced = (window: number): string[] => {
+    const given = { ...attrs, method: "causal-tracing", options: { window } };
+    const text = terminal({ ...layerByPosition(), attrs: given }, { columns: 132 });
+    return text.split("\n").filter((line) => line.includes("(down)"));
+  };
+  expect(traced(10)).toEqual(
+    expect.arrayContaining([
+      "resid_pre: layer (down) × position (across)",
+      expect.stringMatching(/^mlp_\w+, windows of 10 layers: layer \(down\)/),
+    ]),
+  );
+  expect(traced(1).join()).not.toContain("windows");
+});
+
 test("a planted head is where it was planted, and first in the list", () => {
   const lines = terminal(layerByHead(), { columns: 80 }).split("\n");
   const row = lines.find((line) => line.startsWith(" 9 ")) ?? "";

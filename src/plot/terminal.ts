@@ -1,7 +1,15 @@
 /** @file A result for the terminal: heat maps, tables, the strongest cells. Pure: a dataset and a width in, text out. */
 import { isByPair, strongest } from "../result/cells.ts";
 import type { Dataset } from "../result/result.ts";
-import { baselinesLine, formatNumber, metricWord, noEffectWords, question, unitOf } from "../result/words.ts";
+import {
+  baselinesLine,
+  formatNumber,
+  metricWord,
+  noEffectWords,
+  question,
+  unitOf,
+  windowWords,
+} from "../result/words.ts";
 import { attentionLines } from "./attention-text.ts";
 import { attributionLines } from "./attribution-text.ts";
 import { barTable, strongestRows, topTokens } from "./cell-table.ts";
@@ -48,7 +56,7 @@ export function terminal(dataset: Dataset, options: TerminalOptions = {}): strin
   const map: HeatMapOptions = { columns, color, limit, unitFactor: unitFactor(limit) };
   for (const panel of panels) {
     const { y } = panel;
-    lines.push("", ...wrap(heading(panel), columns));
+    lines.push("", ...wrap(heading(dataset, panel), columns));
     lines.push(...(y === undefined ? barTable(panel, map) : heatMapLines({ ...panel, y }, map)));
   }
   const maps = panels.flatMap(({ y, ...panel }) => (y === undefined ? [] : [{ ...panel, y }]));
@@ -86,8 +94,9 @@ function finish(lines: readonly string[]): string {
   return `${lines.join("\n").replace(/\n+$/, "")}\n`;
 }
 
-function heading({ title, x, y }: Panel): string {
-  return y === undefined ? title : `${title}: ${y.title} (down) × ${x.title} (across)`;
+function heading(dataset: Dataset, { site, title, x, y }: Panel): string {
+  const axes = y === undefined ? "" : `: ${y.title} (down) × ${x.title} (across)`;
+  return `${title}${windowWords(dataset, site)}${axes}`;
 }
 
 /** Effects under 0.1 or over 999 are written in units of a power of ten, so that five characters show them. */

@@ -4,8 +4,8 @@
  * Source: Meng et al. 2022, figures 1 to 3.
  */
 import { effects, labelsOf, sites } from "../result/cells.ts";
-import type { Dataset, Json } from "../result/result.ts";
-import { metricWord, unitOf } from "../result/words.ts";
+import type { Dataset } from "../result/result.ts";
+import { metricWord, unitOf, windowWords } from "../result/words.ts";
 import { visible } from "./labels.ts";
 import { divergingColors } from "./palette.ts";
 import type { Spec } from "./views.ts";
@@ -95,14 +95,10 @@ function quantity(dataset: Dataset): string {
 const BEFORE_OF = / (?=of )/;
 
 function titleOf(dataset: Dataset, name: string): Spec {
-  const { severed, options } = dataset.attrs;
-  const window = (options as Readonly<Record<string, Json>> | undefined)?.window;
-  const layers =
-    name.startsWith("resid") || typeof window !== "number" || window === 1
-      ? ""
-      : `, windows of ${window} layers`;
+  const { severed } = dataset.attrs;
   const cut = typeof severed === "string" ? `, ${severed === "mlp" ? "MLPs" : "attention"} severed` : "";
-  return { text: `${kindWords[name] ?? name}${layers}${cut}`, fontSize: 12, fontWeight: 600, offset: 8 };
+  const text = `${kindWords[name] ?? name}${windowWords(dataset, name)}${cut}`;
+  return { text, fontSize: 12, fontWeight: 600, offset: 8 };
 }
 
 /** As many layers as can be read under a panel. */

@@ -139,6 +139,13 @@ export function question(dataset: Dataset): string {
   }
 }
 
+/** Of a traced module, how many layers are restored together, where it is more than one: `, windows of 10 layers`. */
+export function windowWords({ attrs }: Dataset, site: string): string {
+  const window = attrs.method === "causal-tracing" ? entry(attrs.options, "window") : undefined;
+  const isSingle = typeof window !== "number" || window === 1 || site.startsWith("resid");
+  return isSingle ? "" : `, windows of ${window} layers`;
+}
+
 /** What "no effect" means here: `0 = as the corrupt run`. */
 export function noEffectWords(dataset: Dataset): string {
   return baseline(dataset, baseRun(dataset)) === undefined
