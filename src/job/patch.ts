@@ -4,12 +4,12 @@ import { activationPatching, type PatchingOptions } from "../method/activation-p
 import type { Chosen, Grid, GridOptions } from "../method/grid.ts";
 import { grids, lengthsOf } from "../method/grid.ts";
 import type { Kept } from "../method/measure.ts";
-import { isState } from "../method/tracing-cells.ts";
 import { defaultMetric, metricPlans } from "../metric/plan.ts";
 import type { Model } from "../model/model.ts";
 import type { Dataset, Json } from "../result/result.ts";
 import { expectedSeconds, matmulRate } from "../run/calibrate.ts";
 import type { SweepPlan } from "../run/plan.ts";
+import { isState } from "../run/site.ts";
 import { tasks } from "../task/registry.ts";
 import { planWords } from "./cost.ts";
 import { allOf, type JobContext } from "./input.ts";

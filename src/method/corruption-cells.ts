@@ -5,8 +5,8 @@ import type { Model } from "../model/model.ts";
 import type { Pair } from "../model/pair.ts";
 import type { Edit, Where } from "../run/edit.ts";
 import { patch } from "../run/edit.ts";
-import { parseSite, SITES, type SiteName, sitesOf } from "../run/site.ts";
-import { isState, rolePositions, windowLayers } from "./tracing-cells.ts";
+import { isState, parseSite, SITES, type SiteName, sitesOf } from "../run/site.ts";
+import { rolePositions, windowLayers } from "./tracing-cells.ts";
 
 /** A site restored in the same way everywhere. */
 export interface ComparedGrid {

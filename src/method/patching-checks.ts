@@ -7,6 +7,7 @@ import type { MetricPlan } from "../metric/plan.ts";
 import type { Model } from "../model/model.ts";
 import type { Json } from "../result/result.ts";
 import type { Reading } from "../run/read.ts";
+import { isState } from "../run/site.ts";
 import type { Variant } from "../run/variant.ts";
 import { type Grid, lengthsOf } from "./grid.ts";
 import { cleanRun, requireAgreement } from "./measure.ts";
@@ -14,7 +15,6 @@ import { baseRun, type PatchingOptions, type PatchingSetup, sourceRun } from "./
 import type { PatchedValues } from "./patching-values.ts";
 import type { PatchingVariants } from "./patching-variants.ts";
 import { hasSingleComponents, selfRepair } from "./self-repair.ts";
-import { isState } from "./tracing-cells.ts";
 import { DEFAULT_VERIFIED, plainReading } from "./verify.ts";
 
 /** Computes random cells again the plain way; a difference beyond rounding fails the run. */

@@ -5,7 +5,7 @@ import type { Fact } from "../model/fact.ts";
 import type { Model } from "../model/model.ts";
 import type { Edit } from "../run/edit.ts";
 import { patch } from "../run/edit.ts";
-import { parseSite, SITE_NAMES, SITES, type SiteName, sitesOf } from "../run/site.ts";
+import { isState, parseSite, SITE_NAMES, SITES, type SiteName, sitesOf } from "../run/site.ts";
 
 /** The module whose outputs are held at their noised values from the restored state on. */
 export type Severed = "mlp" | "attn";
@@ -20,11 +20,6 @@ export interface Window {
 export const DEFAULT_SITES: readonly SiteName[] = ["resid_post", "mlp_out", "attn_out"];
 /** Meng et al. 2022, section 2.2: windows of ten layers for MLP and attention outputs. */
 export const DEFAULT_WINDOW = 10;
-
-/** Whether one restored state is all that later layers see of its position. */
-export function isState(site: SiteName): boolean {
-  return site === "resid_pre" || site === "resid_mid" || site === "resid_post";
-}
 
 /** Reads the sites to restore. @throws InputError naming every one that cannot be. */
 export function tracedSites(

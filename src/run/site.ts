@@ -140,6 +140,11 @@ export function sitesOf(block: Program): SiteName[] {
   });
 }
 
+/** Whether a value is the residual stream itself: all that later layers see of its position. */
+export function isState(site: SiteName): boolean {
+  return site === "resid_pre" || site === "resid_mid" || site === "resid_post";
+}
+
 const GATED_PRE = "mlp.hook_pre_linear";
 
 /** Whether some model could have the site: what can be said of a name before a model is opened. */
