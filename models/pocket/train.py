@@ -135,15 +135,20 @@ def between(points: dict[float, float], x: float) -> float:
     return points[keys[-1]]
 
 
+# Documents are drawn by a stage's name, or by that which it had when the shipped weights were trained.
+DRAWN_AS = {"third": "base"}
+
+
 def batch(corpus: Corpus, name: str, seed: int, step: int, worker: int) -> dict:
-    rng = random.Random(f"{seed} {name} {step} {worker}")
+    rng = random.Random(f"{seed} {DRAWN_AS.get(name, name)} {step} {worker}")
     recipe, tuned = RECIPES[name], name not in STAGES
     stage = STAGES["base" if tuned else name]
     done = 1.0 if tuned else step / recipe.steps
     mixture = {kind: between(points, done) for kind, points in stage.mixture.items()}
+    # Refusals are soon learnt: most of a fine-tune is to keep the rest, and of that long contexts are the first to go.
     if tuned:
-        mixture["chat"] = 0.25  # refusals are soon learnt: most of a fine-tune is to keep the rest,
-    long = done >= stage.long_from and step % (4 if tuned else stage.long_every) == 0  # long contexts before all
+        mixture["chat"] = 0.25
+    long = done >= stage.long_from and step % (4 if tuned else stage.long_every) == 0
     length = 512 if long else 128
     corpus.dense = between(stage.dense, done)
     return corpus.pack(rng, TOKENS // length, length, LONG if long else mixture, between(stage.widen, done), recipe.policy)
