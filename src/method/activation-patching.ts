@@ -31,7 +31,7 @@ export type { PatchingOptions } from "./patching-setup.ts";
  *
  * @returns a dataset with, for each site, `<site>` (metric of the edited run; mean over pairs), `<site>_effect`
  * (difference from the base run), `<site>_normalized` (0–1 between the baselines) and, with several pairs,
- * `<site>_ci_low` and `<site>_ci_high` (95 % bootstrap interval of the mean over pairs).
+ * `<site>_ci_low` and `<site>_ci_high` (95 % bootstrap interval of the mean over pairs), and the same of the other two.
  * @throws InputError for unknown sites or dims, pairs that the metric is not defined on, baselines that do not differ.
  */
 export async function activationPatching(

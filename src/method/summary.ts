@@ -5,7 +5,7 @@ import type { Averaging, Direction } from "../metric/normalise.ts";
 import { normaliseMean, normaliser, ratioParts } from "../metric/normalise.ts";
 import type { MetricName } from "../metric/plan.ts";
 import type { Pair } from "../model/pair.ts";
-import type { Resamples } from "../numeric/statistics.ts";
+import type { Interval, Resamples } from "../numeric/statistics.ts";
 import {
   bootstrapMean,
   bootstrapRatio,
@@ -56,35 +56,11 @@ export function summarise(found: Summarised, options: SummaryOptions): Dataset {
       ? drawResamples(pairs.length, { seed, resamples })
       : undefined;
 
+  const told = quantities(found, options);
   const dataVars: Record<string, Variable> = {};
   for (const [index, grid] of grids.entries()) {
     const values = found.values[index] as Float64Array;
-    // One cell's values at a time: a million small arrays would take more memory than the sweep did.
-    const column = new Float64Array(pairs.length);
-    const add = (suffix: string, attrs: Record<string, Json>, of: (column: Float64Array) => number): void => {
-      const data = new Float64Array(grid.size);
-      for (let cell = 0; cell < grid.size; cell++) {
-        for (let pair = 0; pair < pairs.length; pair++) {
-          column[pair] = values[pair * grid.size + cell] ?? Number.NaN;
-        }
-        data[cell] = of(column);
-      }
-      dataVars[grid.name + suffix] = { dims: [...grid.dims], data, attrs };
-    };
-    const base = direction === "denoise" ? corrupt : clean;
-    add("", { unit, quantity: "metric", long_name: `${metric} of the edited run` }, mean);
-    add("_effect", { unit, quantity: "effect", long_name: "difference from the base run" }, (column) =>
-      mean(column.map((value, i) => value - (base[i] ?? 0))),
-    );
-    if (normalize) {
-      add("_normalized", { unit: "1", long_name: scoreName(direction) }, (column) =>
-        normaliseMean(
-          { clean, corrupt, value: column },
-          { metric, direction, averaging: options.averaging, pairs },
-        ),
-      );
-    }
-    if (drawn !== undefined) addIntervals({ add, drawn, unit, found, options });
+    for (const quantity of told) Object.assign(dataVars, variablesOf(quantity, { grid, values, drawn }));
     if (options.perPair) {
       dataVars[`${grid.name}_per_pair`] = {
         dims: ["pair", ...grid.dims],
@@ -101,39 +77,85 @@ export function summarise(found: Summarised, options: SummaryOptions): Dataset {
   });
 }
 
-function addIntervals(how: {
-  readonly add: (suffix: string, attrs: Record<string, Json>, of: (column: Float64Array) => number) => void;
-  readonly drawn: Resamples;
-  readonly unit: string;
-  readonly found: Summarised;
-  readonly options: SummaryOptions;
-}): void {
-  const { add, drawn, unit, found, options } = how;
-  const { clean, corrupt } = found;
-  const { direction } = options;
-  for (const [suffix, side] of [
-    ["_ci_low", "low"],
-    ["_ci_high", "high"],
-  ] as const) {
-    add(
-      suffix,
-      { unit, long_name: `95 % bootstrap interval over pairs, ${side}` },
-      (column) => bootstrapMean(column, drawn)[side],
-    );
-    if (!options.normalize) continue;
-    add(
-      `_normalized${suffix}`,
-      { unit: "1", long_name: `95 % bootstrap interval over pairs, ${side}` },
-      (column) => {
-        const parts = ratioParts({ clean, corrupt, value: column }, direction);
-        if (options.averaging === "ratio-of-means") return bootstrapRatio(parts, drawn)[side];
-        return bootstrapMean(
-          parts.numerators.map((numerator, i) => numerator / (parts.denominators[i] ?? Number.NaN)),
-          drawn,
-        )[side];
-      },
-    );
+/** What is told of every cell, from its values by pair. */
+interface Quantity {
+  /** Of the variables' names, behind the site. */
+  readonly suffix: string;
+  readonly attrs: Readonly<Record<string, Json>>;
+  readonly estimate: (column: Float64Array) => number;
+  readonly interval: (column: Float64Array, drawn: Resamples) => Interval;
+}
+
+/** The metric, its difference from the base run and the score; intervals of the latter two go by pair, each against its own runs. */
+function quantities({ pairs, clean, corrupt }: Summarised, options: SummaryOptions): Quantity[] {
+  const { metric, direction, averaging } = options;
+  const unit = metrics[metric].unit;
+  const base = direction === "denoise" ? corrupt : clean;
+  const differences = (column: Float64Array) =>
+    column.map((value, pair) => value - (base[pair] ?? Number.NaN));
+  const value: Quantity = {
+    suffix: "",
+    attrs: { unit, quantity: "metric", long_name: `${metric} of the edited run` },
+    estimate: mean,
+    interval: bootstrapMean,
+  };
+  const effect: Quantity = {
+    suffix: "_effect",
+    attrs: { unit, quantity: "effect", long_name: "difference from the base run" },
+    estimate: (column) => mean(differences(column)),
+    interval: (column, drawn) => bootstrapMean(differences(column), drawn),
+  };
+  const score: Quantity = {
+    suffix: "_normalized",
+    attrs: { unit: "1", long_name: scoreName(direction) },
+    estimate: (column) =>
+      normaliseMean({ clean, corrupt, value: column }, { metric, direction, averaging, pairs }),
+    interval: (column, drawn) => {
+      const parts = ratioParts({ clean, corrupt, value: column }, direction);
+      if (averaging === "ratio-of-means") return bootstrapRatio(parts, drawn);
+      const { numerators, denominators } = parts;
+      return bootstrapMean(
+        numerators.map((numerator, pair) => numerator / (denominators[pair] ?? Number.NaN)),
+        drawn,
+      );
+    },
+  };
+  return options.normalize ? [value, effect, score] : [value, effect];
+}
+
+/** The variables of one quantity over one grid: estimates and, with draws, both ends of their intervals. */
+function variablesOf(
+  { suffix, attrs, estimate, interval }: Quantity,
+  {
+    grid,
+    values,
+    drawn,
+  }: { readonly grid: Grid; readonly values: Float64Array; readonly drawn: Resamples | undefined },
+): Record<string, Variable> {
+  const { size } = grid;
+  const [data, low, high] = [new Float64Array(size), new Float64Array(size), new Float64Array(size)];
+  // One cell's values at a time: a million small arrays would take more memory than the sweep did.
+  const column = new Float64Array(values.length / size);
+  for (let cell = 0; cell < size; cell++) {
+    for (let pair = 0; pair < column.length; pair++) column[pair] = values[pair * size + cell] ?? Number.NaN;
+    data[cell] = estimate(column);
+    if (drawn === undefined) continue;
+    const ends = interval(column, drawn);
+    low[cell] = ends.low;
+    high[cell] = ends.high;
   }
+  const name = grid.name + suffix;
+  const dims = [...grid.dims];
+  if (drawn === undefined) return { [name]: { dims, data, attrs } };
+  const ofEnd = (side: string) => ({
+    unit: attrs.unit ?? "1",
+    long_name: `95 % bootstrap interval over pairs, ${side}`,
+  });
+  return {
+    [name]: { dims, data, attrs },
+    [`${name}_ci_low`]: { dims, data: low, attrs: ofEnd("low") },
+    [`${name}_ci_high`]: { dims, data: high, attrs: ofEnd("high") },
+  };
 }
 
 function scoreName(direction: Direction): string {

@@ -75,7 +75,7 @@ type Shown = Cell & { readonly effect: number };
 /** The columns for what is known of the cells; those that no cell fills are left out. */
 function cellColumns(cells: readonly Shown[]): { title: string; text: (cell: Shown) => string }[] {
   const has = (key: keyof Cell) => cells.some((cell) => cell[key] !== undefined);
-  const isEffect = cells.every((cell) => cell.value === cell.effect);
+  const isEffect = areEffects(cells);
   const optional = (key: "normalized" | "exact") => (cell: Shown) => {
     const value = cell[key];
     return value === undefined ? "" : formatNumber(value);
@@ -89,9 +89,13 @@ function cellColumns(cells: readonly Shown[]): { title: string; text: (cell: Sho
   ];
 }
 
-/** What the interval of cells is of: the effect where any has one of that. */
-export function intervalTitle(cells: readonly Cell[]): string {
-  const isOfEffect = cells.some(({ effectCiLow }) => effectCiLow !== undefined);
+function areEffects(cells: readonly Shown[]): boolean {
+  return cells.every(({ value, effect }) => value === effect);
+}
+
+/** What the interval of cells is of: the effect where any has one of that, or where values are effects. */
+export function intervalTitle(cells: readonly Shown[]): string {
+  const isOfEffect = cells.some(({ effectCiLow }) => effectCiLow !== undefined) || areEffects(cells);
   return `95 % interval of the ${isOfEffect ? "effect" : "value"}`;
 }
 
