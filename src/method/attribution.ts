@@ -12,7 +12,8 @@ import type { MetricName, MetricPlan } from "../metric/plan.ts";
 import { defaultMetric, metricNames, metricPlans } from "../metric/plan.ts";
 import type { Model } from "../model/model.ts";
 import type { Pair } from "../model/pair.ts";
-import { bootstrapMean, DEFAULT_RESAMPLES, drawResamples, mean, spearman } from "../numeric/statistics.ts";
+import type { Interval } from "../numeric/statistics.ts";
+import { bootstrapMean, mean, spearman } from "../numeric/statistics.ts";
 import type { Dataset, Json, Variable } from "../result/result.ts";
 import { dataset } from "../result/result.ts";
 import type { LayerCells } from "./attribution-cells.ts";
@@ -26,6 +27,7 @@ import { integrateEffects } from "./attribution-gradients.ts";
 import { attributionRuns } from "./attribution-runs.ts";
 import type { Chosen, GridOptions } from "./grid.ts";
 import { lengthsOf } from "./grid.ts";
+import { type Bootstrap, bootstrapOf, intervalVariables } from "./intervals.ts";
 import { provenance } from "./provenance.ts";
 import { coordsOf, dimsOf } from "./summary.ts";
 
@@ -266,11 +268,13 @@ export async function attribution(
   };
   const summary = { pairs, grids: setup.cells.map(({ grid }) => grid), clean, corrupt, values: [] };
   const perPair = options.perPair ?? false;
+  const intervals = summary.grids.reduce((sum, { size }) => sum + size, 0);
+  const bootstrap = bootstrapOf(intervals, { count: pairs.length, seed });
   return dataset({
-    attrs,
+    attrs: { ...attrs, ...bootstrap?.attrs },
     dims: dimsOf(summary.grids, perPair ? pairs.length : undefined),
     coords: coordsOf(summary, { perPair, metric: setup.metric }),
-    dataVars: variables(setup, found, { top, exact, unit, seed, perPair }),
+    dataVars: variables(setup, found, { top, exact, unit, bootstrap, perPair }),
   });
 }
 
@@ -316,13 +320,11 @@ function variables(
     readonly top: readonly RankedCell[];
     readonly exact: readonly number[];
     readonly unit: string;
-    readonly seed: number;
+    readonly bootstrap: Bootstrap | undefined;
     readonly perPair: boolean;
   },
 ): Record<string, Variable> {
-  const { top, exact, unit, seed, perPair } = how;
-  const drawn =
-    pairs.length > 1 ? drawResamples(pairs.length, { seed, resamples: DEFAULT_RESAMPLES }) : undefined;
+  const { top, exact, unit, bootstrap, perPair } = how;
   const dataVars: Record<string, Variable> = {};
   for (const [index, { grid }] of cells.entries()) {
     const signed = found.signed[index] ?? new Float64Array(0);
@@ -339,14 +341,11 @@ function variables(
     add("_score", { detail: true, long_name: "mean size of the estimate over pairs: the ranking" }, (cell) =>
       mean(column(score, cell)),
     );
-    if (drawn !== undefined) {
-      for (const side of ["low", "high"] as const) {
-        add(
-          `_ci_${side}`,
-          { long_name: `95 % bootstrap interval over pairs, ${side}` },
-          (cell) => bootstrapMean(column(signed, cell), drawn)[side],
-        );
-      }
+    if (bootstrap !== undefined) {
+      const drawn = bootstrap.drawn(pairs.length);
+      const of = (cell: number): Interval => bootstrapMean(column(signed, cell), drawn);
+      const { dims, size } = grid;
+      Object.assign(dataVars, intervalVariables(grid.name, { dims, unit, over: "pairs", cells: size, of }));
     }
     if (top.length > 0) {
       const known = new Map(

@@ -1,8 +1,9 @@
 /** @file Means of like-shaped variables over prompts, with bootstrap intervals and, where asked for, every prompt's own. */
 
-import type { Resamples } from "../numeric/statistics.ts";
-import { bootstrapMean, DEFAULT_RESAMPLES, drawResamples, mean } from "../numeric/statistics.ts";
+import type { Interval } from "../numeric/statistics.ts";
+import { bootstrapMean, mean } from "../numeric/statistics.ts";
 import type { Json, Variable } from "../result/result.ts";
+import { bootstrapOf, intervalVariables } from "./intervals.ts";
 
 /** The variables of one prompt. A NaN is a value that the prompt does not have; the mean is over those that do. */
 export type Sample = Readonly<
@@ -27,27 +28,12 @@ export interface Means {
   readonly dataVars: Readonly<Record<string, Variable>>;
 }
 
-/** Draws of all intervals together: about ten seconds of work. */
-const MAX_DRAWS = 2e9;
-/** Fewer resamples than this give an interval that is mostly noise; none is then reported. */
-const MIN_RESAMPLES = 200;
-
 /** Puts samples together: `<name>` with `<name>_ci_low` and `<name>_ci_high` where there are several. */
 export function meanOver(samples: readonly Sample[], options: MeanOptions): Means {
   const { unit, quantity, over = "prompts" } = options;
   const [first = {}] = samples;
   const cells = Object.values(first).reduce((sum, { data }) => sum + data.length, 0);
-  const resamples = Math.min(
-    DEFAULT_RESAMPLES,
-    Math.floor(MAX_DRAWS / (cells * Math.max(1, samples.length))),
-  );
-  const spread = samples.length > 1 && resamples >= MIN_RESAMPLES;
-  const drawn = new Map<number, Resamples>();
-  const drawsOf = (count: number): Resamples => {
-    const found = drawn.get(count) ?? drawResamples(count, { seed: options.seed, resamples });
-    drawn.set(count, found);
-    return found;
-  };
+  const bootstrap = bootstrapOf(cells, { count: samples.length, seed: options.seed });
   const dataVars: Record<string, Variable> = {};
   for (const [name, { dims, data }] of Object.entries(first)) {
     const columns = Array.from(data, (_, cell) =>
@@ -57,14 +43,12 @@ export function meanOver(samples: readonly Sample[], options: MeanOptions): Mean
     );
     const attrs: Record<string, Json> = { unit, ...(quantity === undefined ? {} : { quantity }) };
     dataVars[name] = { dims: [...dims], data: Float64Array.from(columns, mean), attrs };
-    for (const side of spread ? (["low", "high"] as const) : []) {
-      dataVars[`${name}_ci_${side}`] = {
-        dims: [...dims],
-        data: Float64Array.from(columns, (column) =>
-          column.length < 2 ? Number.NaN : bootstrapMean(column, drawsOf(column.length))[side],
-        ),
-        attrs: { unit, long_name: `95 % bootstrap interval over ${over}, ${side}` },
+    if (bootstrap !== undefined) {
+      const of = (cell: number): Interval => {
+        const column = columns[cell] ?? new Float64Array(0);
+        return bootstrapMean(column, bootstrap.drawn(column.length));
       };
+      Object.assign(dataVars, intervalVariables(name, { dims, unit, over, cells: data.length, of }));
     }
     if (!options.perSample) continue;
     const whole = new Float64Array(samples.length * data.length);
@@ -74,7 +58,7 @@ export function meanOver(samples: readonly Sample[], options: MeanOptions): Mean
     dataVars[`${name}_per_pair`] = { dims: ["pair", ...dims], data: whole, attrs: { unit } };
   }
   return {
-    attrs: spread ? { interval: 0.95, bootstrap_resamples: resamples } : {},
+    attrs: bootstrap?.attrs ?? {},
     dims: options.perSample ? { pair: samples.length } : {},
     coords: (named) =>
       options.perSample ? { pair: { dims: ["pair"], data: named.map(({ id }) => id), attrs: {} } } : {},

@@ -6,16 +6,11 @@ import { normaliseMean, normaliser, ratioParts } from "../metric/normalise.ts";
 import type { MetricName } from "../metric/plan.ts";
 import type { Pair } from "../model/pair.ts";
 import type { Interval, Resamples } from "../numeric/statistics.ts";
-import {
-  bootstrapMean,
-  bootstrapRatio,
-  DEFAULT_RESAMPLES,
-  drawResamples,
-  mean,
-} from "../numeric/statistics.ts";
+import { bootstrapMean, bootstrapRatio, mean } from "../numeric/statistics.ts";
 import type { Dataset, Json, Variable } from "../result/result.ts";
 import { dataset } from "../result/result.ts";
 import type { Grid } from "./grid.ts";
+import { bootstrapOf, intervalVariables } from "./intervals.ts";
 
 export interface Summarised {
   readonly pairs: readonly Pair[];
@@ -35,11 +30,6 @@ export interface SummaryOptions {
   readonly seed: number;
 }
 
-/** Draws of all intervals together: about ten seconds of work. */
-const MAX_DRAWS = 2e9;
-/** Fewer resamples than this give an interval that is mostly noise; none is then reported. */
-const MIN_RESAMPLES = 200;
-
 /** Puts grids of values into a dataset. */
 export function summarise(found: Summarised, options: SummaryOptions): Dataset {
   const { pairs, grids, clean, corrupt } = found;
@@ -49,12 +39,8 @@ export function summarise(found: Summarised, options: SummaryOptions): Dataset {
     normaliser({ clean: mean(clean), corrupt: mean(corrupt) }, { metric, direction }); // refuses before anything is built
   }
   const cells = grids.reduce((sum, { size }) => sum + size, 0);
-  const affordable = Math.floor(MAX_DRAWS / (cells * pairs.length));
-  const resamples = Math.min(DEFAULT_RESAMPLES, affordable);
-  const drawn =
-    pairs.length > 1 && resamples >= MIN_RESAMPLES
-      ? drawResamples(pairs.length, { seed, resamples })
-      : undefined;
+  const bootstrap = bootstrapOf(cells, { count: pairs.length, seed });
+  const drawn = bootstrap?.drawn(pairs.length);
 
   const told = quantities(found, options);
   const dataVars: Record<string, Variable> = {};
@@ -70,7 +56,7 @@ export function summarise(found: Summarised, options: SummaryOptions): Dataset {
     }
   }
   return dataset({
-    attrs: drawn === undefined ? {} : { interval: 0.95, bootstrap_resamples: resamples },
+    attrs: bootstrap?.attrs ?? {},
     dims: dimsOf(grids, options.perPair ? pairs.length : undefined),
     coords: coordsOf(found, options),
     dataVars,
@@ -81,7 +67,7 @@ export function summarise(found: Summarised, options: SummaryOptions): Dataset {
 interface Quantity {
   /** Of the variables' names, behind the site. */
   readonly suffix: string;
-  readonly attrs: Readonly<Record<string, Json>>;
+  readonly attrs: { readonly unit: string } & Readonly<Record<string, Json>>;
   readonly estimate: (column: Float64Array) => number;
   readonly interval: (column: Float64Array, drawn: Resamples) => Interval;
 }
@@ -132,29 +118,21 @@ function variablesOf(
     drawn,
   }: { readonly grid: Grid; readonly values: Float64Array; readonly drawn: Resamples | undefined },
 ): Record<string, Variable> {
-  const { size } = grid;
-  const [data, low, high] = [new Float64Array(size), new Float64Array(size), new Float64Array(size)];
+  const { name: site, dims, size } = grid;
   // One cell's values at a time: a million small arrays would take more memory than the sweep did.
   const column = new Float64Array(values.length / size);
-  for (let cell = 0; cell < size; cell++) {
+  const read = (cell: number): Float64Array => {
     for (let pair = 0; pair < column.length; pair++) column[pair] = values[pair * size + cell] ?? Number.NaN;
-    data[cell] = estimate(column);
-    if (drawn === undefined) continue;
-    const ends = interval(column, drawn);
-    low[cell] = ends.low;
-    high[cell] = ends.high;
-  }
-  const name = grid.name + suffix;
-  const dims = [...grid.dims];
-  if (drawn === undefined) return { [name]: { dims, data, attrs } };
-  const ofEnd = (side: string) => ({
-    unit: attrs.unit ?? "1",
-    long_name: `95 % bootstrap interval over pairs, ${side}`,
-  });
+    return column;
+  };
+  const data = Float64Array.from({ length: size }, (_, cell) => estimate(read(cell)));
+  const name = site + suffix;
+  const variable = { [name]: { dims: [...dims], data, attrs } };
+  if (drawn === undefined) return variable;
+  const of = (cell: number): Interval => interval(read(cell), drawn);
   return {
-    [name]: { dims, data, attrs },
-    [`${name}_ci_low`]: { dims, data: low, attrs: ofEnd("low") },
-    [`${name}_ci_high`]: { dims, data: high, attrs: ofEnd("high") },
+    ...variable,
+    ...intervalVariables(name, { dims, unit: attrs.unit, over: "pairs", cells: size, of }),
   };
 }
 
