@@ -17,7 +17,7 @@ export function formatFault(fault: Fault): string {
 }
 
 /** Most lines of one message: enough to see a pattern; a hostile file has faults for more text than a string holds. */
-const MAX_SHOWN = 200;
+const MAX_SHOWN = 100;
 
 function formatFaults(faults: readonly Fault[]): string {
   const lines = faults.slice(0, MAX_SHOWN).map(formatFault);

@@ -3,7 +3,7 @@ import { z } from "zod";
 import { type Fault, refuse } from "../core/errors.ts";
 import type { Pair } from "./pair.ts";
 import { answerFaults, seamWarnings, unknownWordWarnings } from "./pair-checks.ts";
-import { listOf, MAX_ANSWERS, MAX_LINE_CHARACTERS, MAX_PAIRS, refuseListed } from "./pair-spec.ts";
+import { listOf, MAX_ANSWERS, MAX_LINE_CHARACTERS, MAX_PAIRS } from "./pair-spec.ts";
 import { continuation, type Tokens, tokensOf } from "./pair-tokens.ts";
 import type { Tokenizer } from "./tokenizer/tokenizer.ts";
 
@@ -83,7 +83,7 @@ export function readFacts(jsonl: string, where: string): LocatedFacts {
     }
   }
   if (specs.length === 0 && faults.length === 0) faults.push({ where, found: "no fact", wanted });
-  refuseListed(faults);
+  refuse(faults);
   return { specs, where: places };
 }
 
@@ -158,7 +158,7 @@ export function prepareFacts(
     return { id, where, clean, answers, foils, subject, roles: Object.fromEntries(roles) };
   });
   if (specs.length === 0) faults.push({ where: "prompts", found: "none", wanted: "at least one" });
-  refuseListed(faults);
+  refuse(faults);
   return { facts, warnings };
 }
 

@@ -1,6 +1,6 @@
 /** @file Prompt pairs as data: the schema of one pair, and files of them, one JSON object a line. */
 import { z } from "zod";
-import { type Fault, InputError } from "../core/errors.ts";
+import { type Fault, refuse } from "../core/errors.ts";
 
 /** Longest line read: two prompts of 131,072 tokens (the longest context in common use) at 15 characters each. */
 export const MAX_LINE_CHARACTERS = 4_000_000;
@@ -8,8 +8,6 @@ export const MAX_LINE_CHARACTERS = 4_000_000;
 export const MAX_PAIRS = 100_000;
 /** Most answers (or foils) of a pair: all two-digit numbers are 100; stops one line asking for a whole vocabulary. */
 export const MAX_ANSWERS = 1_000;
-/** Most faults listed in one error: enough to see the pattern, few enough to read. */
-const MAX_FAULTS_SHOWN = 100;
 
 const text = z.string().min(1);
 const alternatives = z.union([text, z.array(text).min(1).max(MAX_ANSWERS)]);
@@ -81,7 +79,7 @@ export function readPairs(jsonl: string, where: string): LocatedPairs {
     places.push(place);
   }
   if (count === 0) faults.push({ where, found: "no pair", wanted: "one JSON object a line" });
-  refuseListed(faults);
+  refuse(faults);
   return { specs, where: places };
 }
 
@@ -92,15 +90,6 @@ export function parsePairSpec(value: unknown, where: string): { spec?: PairSpec;
     ? loneSurrogates(parsed.data, where)
     : parsed.error.issues.flatMap((issue) => issueFaults(issue, { value, where }));
   return parsed.success && faults.length === 0 ? { spec: parsed.data, faults } : { faults };
-}
-
-/** Throws all faults in one error, or the first of them and how many follow; `listed` is what they are of. */
-export function refuseListed(faults: readonly Fault[], listed = "pairs"): void {
-  if (faults.length === 0) return;
-  const shown = faults.slice(0, MAX_FAULTS_SHOWN);
-  const hidden = faults.length - shown.length;
-  if (hidden > 0) shown.push({ where: listed, found: `${hidden} more faults`, wanted: "none" });
-  throw new InputError(shown);
 }
 
 function parseLine(line: string, where: string): { spec?: PairSpec; faults: readonly Fault[] } {

@@ -1,7 +1,7 @@
 /** @file Prompt pairs as tokens, checked before anything runs. */
-import type { Fault } from "../core/errors.ts";
+import { type Fault, refuse } from "../core/errors.ts";
 import { alignmentFaults, answerFaults, seamWarnings, unknownWordWarnings } from "./pair-checks.ts";
-import { listOf, type PairSpec, parsePairSpec, refuseListed } from "./pair-spec.ts";
+import { listOf, type PairSpec, parsePairSpec } from "./pair-spec.ts";
 import { continuation, type Tokens, tokensOf } from "./pair-tokens.ts";
 import type { Tokenizer } from "./tokenizer/tokenizer.ts";
 
@@ -55,7 +55,7 @@ export function preparePairs(
   }
   if (specs.length === 0) faults.push({ where: "pairs", found: "none", wanted: "at least one pair" });
   const repeats = findRepeats(pairs);
-  refuseListed([...faults, ...repeats.faults]);
+  refuse([...faults, ...repeats.faults]);
   return { pairs, warnings: [...warnings, ...repeats.warnings] };
 }
 

@@ -138,7 +138,7 @@ test("labels in one token with their text are refused, other kinds of them left 
   const set = parseQuestions({ format, questions: [asked, asked] }, "q.json");
   const { kinds, without } = questionItems(set, tokenizer, { seed: 0 });
   expect(kinds).toEqual(["letters", "random", "shuffled"]);
-  expect(without).toContain('numbers: labels "1", "2" in one token with the text of their option');
+  expect(without).toContain('numbers: labels "1", "2" in one token with the text of an option');
   const options = [
     { label: "1", text: "5" },
     { label: "2", text: "x" },
@@ -146,6 +146,23 @@ test("labels in one token with their text are refused, other kinds of them left 
   const one = { ...asked, options, answer: "1" };
   const numbered = parseQuestions({ format, questions: [one, one, one] }, "q.json");
   expect(() => questionItems(numbered, tokenizer, { seed: 0 })).toThrow(
-    'q.json, questions[0], options: found labels "1" in one token with the text of their option, and so in 2 more questions; wanted labels and texts that end in different tokens. Put a sign between the two in the format, such as "{label}. {text}".',
+    'q.json, questions[0], options: found labels "1" in one token with the text of an option, and so in 2 more questions; wanted labels and texts that end in different tokens. Put signs between them in the format, such as "\\n{label}. {text}".',
   );
+});
+
+test("a label in one token with the text of the option before it is refused", () => {
+  const options = { A: "1", B: "2" };
+  const asked = { question: "How many?", options, answer: "A" };
+  const format = { question: "{question}{options}\n:", option: "{label} {text}", answer: "{label}" };
+  const set = parseQuestions({ format, questions: [asked] }, "q.json");
+  // Of the text and the label behind it, "1B", one token.
+  const joined: Tokenizer = {
+    ...fallback,
+    encode: (text) => [...text.replaceAll("1B", "\u0100")].map((sign) => sign.charCodeAt(0)),
+    decode: (ids) => String.fromCharCode(...ids).replaceAll("\u0100", "1B"),
+  };
+  expect(() => questionItems(set, joined, { seed: 0 })).toThrow(
+    'q.json, questions[0], options: found labels "B" in one token with the text of an option',
+  );
+  expect(questionItems(set, fallback, { seed: 0 }).items.letters[0]?.labels).toEqual(["A", "B"]);
 });

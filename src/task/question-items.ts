@@ -1,8 +1,7 @@
 /** @file Multiple-choice questions as tokens, with their own labels and with others: where labels and options stand. */
-import type { Fault } from "../core/errors.ts";
+import { type Fault, refuse } from "../core/errors.ts";
 import { type Random, random } from "../core/random.ts";
 import type { Prompted } from "../model/fact.ts";
-import { refuseListed } from "../model/pair-spec.ts";
 import { continuation, showTokens, type Tokens, tokensOf } from "../model/pair-tokens.ts";
 import type { Tokenizer } from "../model/tokenizer/tokenizer.ts";
 import { oncePerLabels } from "./question-options.ts";
@@ -45,7 +44,7 @@ const LETTERS = [..."ABCDEFGHIJKLMNOPQRSTUVWXYZ"];
 /**
  * Tokenises questions.
  * @throws InputError naming every label that is no token of its own, labels that cannot be told apart, and those in one token
- * with the text of their option; once for all questions with the same fault.
+ * with the text of an option; once for all questions with the same fault.
  */
 export function questionItems(
   set: QuestionSet,
@@ -62,7 +61,7 @@ export function questionItems(
     for (const fault of [answerFault, placeFault]) if (fault !== undefined) faults.push(fault);
     return item;
   });
-  refuseListed(oncePerLabels(faults), "questions");
+  refuse(oncePerLabels(faults));
   const [first] = questions;
   const items: Partial<Record<LabelKind, readonly Item[]>> & { letters: readonly Item[] } = { letters };
   const without: string[] = [];
@@ -105,7 +104,7 @@ interface Built {
   readonly item: Item;
   /** That labels are not one token each as an answer, or not different ones. */
   readonly answerFault: Fault | undefined;
-  /** That a label and its text end in one token. */
+  /** That a label ends in one token with its text or another. */
   readonly placeFault: Fault | undefined;
 }
 
@@ -164,14 +163,14 @@ function answerFaultOf({ where, labels, letters }: Item, follows: readonly Token
 
 /** What heads look at there could be of either. */
 function placeFaultOf({ where, labels, labelAt, textAt }: Item): Fault | undefined {
-  const shared = labels.filter((_, place) => labelAt[place] === textAt[place]);
+  const shared = labels.filter((_, place) => textAt.includes(labelAt[place] ?? -1));
   if (shared.length === 0) return undefined;
   const named = shared.map((label) => JSON.stringify(label)).join(", ");
   return {
     where: `${where}, options`,
-    found: `labels ${named} in one token with the text of their option`,
+    found: `labels ${named} in one token with the text of an option`,
     wanted: "labels and texts that end in different tokens",
-    fix: 'Put a sign between the two in the format, such as "{label}. {text}".',
+    fix: 'Put signs between them in the format, such as "\\n{label}. {text}".',
   };
 }
 

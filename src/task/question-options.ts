@@ -23,7 +23,6 @@ const label = z.string().min(1).max(20);
 
 /** The schema of options with their texts. */
 export function optionsOf(text: z.ZodType<string>): z.ZodType<GivenOptions> {
-  const byLabel = z.record(label, text);
   const listed = z.array(z.strictObject({ label, text }));
   return z
     .unknown()
@@ -32,16 +31,20 @@ export function optionsOf(text: z.ZodType<string>): z.ZodType<GivenOptions> {
         context.addIssue('labels with their texts: {"A": "…", …} or [{"label": "A", "text": "…"}, …]');
         return z.NEVER;
       }
-      const parsed = Array.isArray(given) ? listed.safeParse(given) : byLabel.safeParse(given);
-      if (!parsed.success) {
-        const { issues } = parsed.error;
-        context.issues.push(...issues.map((issue) => ({ ...issue, input: given }) as z.core.$ZodRawIssue));
-        return z.NEVER;
+      const ordered = Array.isArray(given);
+      // By entries, as no schema of objects keeps the label "__proto__".
+      const entries = Object.entries(given);
+      const parsed = listed.safeParse(
+        ordered ? given : entries.map(([own, value]) => ({ label: own, text: value })),
+      );
+      if (parsed.success) return { ordered, list: parsed.data };
+      const inFile = ([index, ...rest]: readonly PropertyKey[]): PropertyKey[] =>
+        ordered ? [index ?? 0, ...rest] : [entries[Number(index)]?.[0] ?? ""];
+      for (const issue of parsed.error.issues) {
+        const path = issue.path.length === 0 ? [] : inFile(issue.path);
+        context.issues.push({ ...issue, path, input: given } as z.core.$ZodRawIssue);
       }
-      const { data } = parsed;
-      if (Array.isArray(data)) return { ordered: true, list: data };
-      const list = Object.entries(data).map(([own, value]): GivenOption => ({ label: own, text: value }));
-      return { ordered: false, list };
+      return z.NEVER;
     })
     .refine(
       ({ list }) => list.length >= MIN_OPTIONS && list.length <= MAX_OPTIONS,

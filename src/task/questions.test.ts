@@ -52,7 +52,7 @@ test("all that is wrong with a file is said at once", () => {
   );
   const many = Array.from({ length: 102 }, () => ({ ...question, answer: "C" }));
   expect(() => readQuestions(file({ questions: many }), "q.json")).toThrow(
-    'questions[99], answer: found "C"; wanted A, B.\nquestions: found 2 more faults; wanted none.',
+    'questions[99], answer: found "C"; wanted A, B.\nand 2 more faults',
   );
   const worse = {
     questions: [{ ...question, options: { A: "x" }, colour: "red" }],
@@ -94,6 +94,21 @@ test("options as a list keep their order, whatever their labels", () => {
   const letters = Object.entries(question.options).map(([label, text]) => ({ label, text }));
   const both = readQuestions(file({ questions: [question, { ...question, options: letters }] }), "q.json");
   expect(both.questions[1]?.options).toEqual(both.questions[0]?.options);
+});
+
+test("a label may have any name, also one that objects keep for themselves", () => {
+  const options = `{"__proto__":"Halle","constructor":"Paris"}`;
+  const given = `{"question":"Which?","options":${options},"answer":"__proto__"}`;
+  const { labels, questions } = readQuestions(`{"questions":[${given}]}`, "q.json");
+  expect(labels).toEqual(["__proto__", "constructor"]);
+  expect(questions[0]).toMatchObject({ options: ["Halle", "Paris"], correct: 0 });
+  const wrong = given.replace(`"Halle"`, "7").replace("constructor", "a label of far too many characters");
+  expect(() => readQuestions(`{"questions":[${wrong}]}`, "q.json")).toThrow(
+    [
+      "q.json, questions[0].options.__proto__: found 7; wanted a string.",
+      'q.json, questions[0].options.a label of far too many characters: found "Paris"; wanted at most 20 characters.',
+    ].join("\n"),
+  );
 });
 
 test("labels that an object would put in another order or lose are refused, once for all questions", () => {

@@ -5,7 +5,6 @@ import { excerpt } from "../core/excerpt.ts";
 import { random } from "../core/random.ts";
 import { repeatedKeys } from "../core/repeated-keys.ts";
 import { wantedBy } from "../model/config.ts";
-import { refuseListed } from "../model/pair-spec.ts";
 import { drawWrong, questionsOn } from "./decisions.ts";
 import {
   type GivenOption,
@@ -152,7 +151,7 @@ export function readQuestions(json: string, where: string): QuestionSet {
 export function parseQuestions(value: unknown, where = "questions"): QuestionSet {
   const parsed = file.safeParse(value);
   if (!parsed.success) {
-    throw new InputError(parsed.error.issues.slice(0, 100).map((issue) => faultOf(issue, value, where)));
+    throw new InputError(parsed.error.issues.map((issue) => faultOf(issue, value, where)));
   }
   const { prefix, format, shots, questions } = parsed.data;
   const labels = optionLabels(questions[0]?.options);
@@ -184,7 +183,7 @@ export function parseQuestions(value: unknown, where = "questions"): QuestionSet
     return prepared(given, place, id);
   });
   const answered = shots.map((given, index) => prepared(given, `${where}, shots[${index}]`, String(index)));
-  refuseListed([...oncePerLabels(labelFaults), ...faults], "questions");
+  refuse([...oncePerLabels(labelFaults), ...faults]);
   return { labels, format, prefix, shots: answered, questions: listed };
 }
 

@@ -67,7 +67,7 @@ describe("more faults than a call takes arguments", () => {
     ],
   ])("%s: is refused in a message that can be read", async (_, read) => {
     const { message } = await refusal(read);
-    expect(message.split("\n").length).toBeLessThanOrEqual(201);
+    expect(message.split("\n").length).toBeLessThanOrEqual(101);
   });
 });
 

@@ -11,12 +11,12 @@
  */
 
 import type { Fault } from "../../core/errors.ts";
-import { inputError } from "../../core/errors.ts";
+import { inputError, refuse } from "../../core/errors.ts";
 import { decodeUtf8 } from "../../numeric/utf8.ts";
 import type { ByteSource } from "./byte-source.ts";
 import type { GgmlTensor, GgufHeader, GgufValue, TypeSize } from "./gguf-types.ts";
 import { GGML_TYPES } from "./gguf-types.ts";
-import { overlapFaults, refuseAll } from "./reading.ts";
+import { overlapFaults } from "./reading.ts";
 
 /** Read at first: most headers are smaller, so that one read does. */
 const FIRST_READ_BYTES = 4 * 2 ** 20;
@@ -195,7 +195,7 @@ function parseHeader(bytes: Uint8Array, source: ByteSource): GgufHeader {
       });
     names.add(name);
   }
-  refuseAll([...faults, ...overlapFaults(cursor.file, [...tensors])]);
+  refuse([...faults, ...overlapFaults(cursor.file, [...tensors])]);
   return { metadata, tensors };
 }
 

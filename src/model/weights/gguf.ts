@@ -1,7 +1,7 @@
 /** @file A GGUF file as the Hugging Face checkpoint it was converted from: names, shapes and values. */
 
 import type { Fault } from "../../core/errors.ts";
-import { inputError } from "../../core/errors.ts";
+import { inputError, refuse } from "../../core/errors.ts";
 import { BLOCK_FORMATS, isDecodable } from "../../numeric/dequantize.ts";
 import type { ByteSource } from "./byte-source.ts";
 import type { ConfigObject } from "./gguf-config.ts";
@@ -10,7 +10,7 @@ import { readGgufHeader } from "./gguf-header.ts";
 import type { Change, GgufArchitecture, Target } from "./gguf-names.ts";
 import { GGUF_ARCHITECTURES, isGgufArchitecture, targetsOf } from "./gguf-names.ts";
 import type { GgmlTensor, GgufHeader, GgufValue } from "./gguf-types.ts";
-import { readValues, refuseAll } from "./reading.ts";
+import { readValues } from "./reading.ts";
 import { requestedTensors, undecodable } from "./request.ts";
 import type { WeightInfo, WeightSource } from "./source.ts";
 import { readRows, readTensors, sha256Of } from "./stored.ts";
@@ -83,7 +83,7 @@ async function describe(source: ByteSource): Promise<GgufFile> {
     embedding === undefined
       ? [{ where: source.name, found: 'no tensor "token_embd.weight"', wanted: "an embedding" }]
       : [];
-  refuseAll([...faults, ...missing, ...nameFaults]);
+  refuse([...faults, ...missing, ...nameFaults]);
 
   const tensors = new Map([...located].map(([name, { info }]) => [name, info]));
   const request = (names: readonly string[]): Located[] =>

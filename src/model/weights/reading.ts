@@ -1,7 +1,6 @@
 /** @file Reads and decodes stored tensors with few, large, bounded reads. */
 
 import type { Fault } from "../../core/errors.ts";
-import { InputError } from "../../core/errors.ts";
 import type { BlockFormat } from "../../numeric/dequantize.ts";
 import type { ByteSource } from "./byte-source.ts";
 import { MAX_READ_BYTES } from "./byte-source.ts";
@@ -118,18 +117,6 @@ function decodePiece(
     const start = at + row * rows.bytes;
     format.decode(bytes.subarray(start, start + rows.bytes), out, rows.to(first + row) * width);
   }
-}
-
-/** Faults shown of one file: a damaged header can have one in each of 100,000 tensors. */
-const MAX_FAULTS = 50;
-
-/** Throws an {@link InputError} if there is any fault, naming the first {@link MAX_FAULTS}. */
-export function refuseAll(faults: readonly Fault[]): void {
-  if (faults.length === 0) return;
-  const more = faults.length - MAX_FAULTS;
-  const rest: Fault[] =
-    more > 0 ? [{ where: faults[0]?.where ?? "", found: `${more} more faults`, wanted: "none" }] : [];
-  throw new InputError([...faults.slice(0, MAX_FAULTS), ...rest]);
 }
 
 /** Faults of tensors that share bytes; `ranges` is sorted in place by offset. */

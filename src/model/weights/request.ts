@@ -1,8 +1,8 @@
 /** @file Which tensors of a checkpoint a caller asks for. */
 
 import type { Fault } from "../../core/errors.ts";
+import { refuse } from "../../core/errors.ts";
 import { isDecodable } from "../../numeric/dequantize.ts";
-import { refuseAll } from "./reading.ts";
 import type { WeightInfo } from "./source.ts";
 
 /** Entries by name, each once. @throws InputError with every name that is not there or whose entry has a fault. */
@@ -27,7 +27,7 @@ export function requestedTensors<T>(
     if (fault !== undefined) faults.push(fault);
     if (entry !== undefined) chosen.push(entry);
   }
-  refuseAll(faults);
+  refuse(faults);
   return chosen;
 }
 

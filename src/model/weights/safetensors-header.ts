@@ -5,12 +5,12 @@
  */
 
 import type { Fault } from "../../core/errors.ts";
-import { inputError } from "../../core/errors.ts";
+import { inputError, refuse } from "../../core/errors.ts";
 import { excerpt } from "../../core/excerpt.ts";
 import { repeatedKeys } from "../../core/repeated-keys.ts";
 import { decodeUtf8 } from "../../numeric/utf8.ts";
 import type { ByteSource } from "./byte-source.ts";
-import { overlapFaults, refuseAll } from "./reading.ts";
+import { overlapFaults } from "./reading.ts";
 import type { WeightInfo } from "./source.ts";
 
 /** Largest header read: 150,000 tensors. Files beyond that do not occur, as large checkpoints are sharded. */
@@ -73,8 +73,8 @@ export async function readSafetensorsHeader(source: ByteSource): Promise<Map<str
     offset,
     bytes: info.bytes,
   }));
-  refuseAll([...faults, ...overlapFaults(source.name, ranges)]);
-  refuseAll(gapFaults(source, start, ranges));
+  refuse([...faults, ...overlapFaults(source.name, ranges)]);
+  refuse(gapFaults(source, start, ranges));
   return entries;
 }
 

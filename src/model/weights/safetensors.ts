@@ -1,12 +1,11 @@
 /** @file Safetensors checkpoints, of one file or of several with an index. */
 
 import type { Fault } from "../../core/errors.ts";
-import { inputError } from "../../core/errors.ts";
+import { inputError, refuse } from "../../core/errors.ts";
 import { excerpt } from "../../core/excerpt.ts";
 import type { Tensor } from "../../core/tensor.ts";
 import { isDecodable } from "../../numeric/dequantize.ts";
 import type { ByteSource } from "./byte-source.ts";
-import { refuseAll } from "./reading.ts";
 import { requestedTensors, undecodable } from "./request.ts";
 import type { SafetensorsEntry } from "./safetensors-header.ts";
 import { isObject, parseJson, readSafetensorsHeader } from "./safetensors-header.ts";
@@ -47,7 +46,7 @@ export async function openShardedSafetensors(
   const shards: Shard[] = [];
   try {
     for (const file of files) shards.push(await openShard(await open(file)));
-    refuseAll(placeFaults(index.name, places, new Map(files.map((file, i) => [file, shards[i] as Shard]))));
+    refuse(placeFaults(index.name, places, new Map(files.map((file, i) => [file, shards[i] as Shard]))));
     return checkpoint(index.name, shards);
   } catch (error) {
     await closeAll(shards);
@@ -86,7 +85,7 @@ async function readIndex(index: ByteSource): Promise<Map<string, string>> {
       faults.push({ where: `${index.name}: ${name}`, found, wanted: "the name of a file beside the index" });
     }
   }
-  refuseAll(faults);
+  refuse(faults);
   return places;
 }
 
