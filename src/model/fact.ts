@@ -1,9 +1,10 @@
 /** @file Prompts with a subject and what should follow, for methods that need no second prompt. */
 import { z } from "zod";
 import { type Fault, refuse } from "../core/errors.ts";
+import { type Located, objectParser, readLines } from "./jsonl.ts";
 import type { Pair } from "./pair.ts";
 import { answerFaults, seamWarnings, unknownWordWarnings } from "./pair-checks.ts";
-import { listOf, MAX_ANSWERS, MAX_LINE_CHARACTERS, MAX_PAIRS } from "./pair-spec.ts";
+import { ALTERNATIVES, listOf, MAX_ANSWERS, MAX_PAIRS } from "./pair-spec.ts";
 import { continuation, type Tokens, tokensOf } from "./pair-tokens.ts";
 import type { Tokenizer } from "./tokenizer/tokenizer.ts";
 
@@ -36,7 +37,7 @@ export interface Fact extends Prompted {
 
 const text = z.string().min(1);
 const alternatives = z.union([text, z.array(text).min(1).max(MAX_ANSWERS)]);
-const schema = z.strictObject({
+const schema: z.ZodType<FactSpec> = z.strictObject({
   prompt: text,
   subject: text.optional(),
   answer: alternatives.optional(),
@@ -45,54 +46,30 @@ const schema = z.strictObject({
   id: text.optional(),
 });
 
-/** Facts with the place each came from, for messages. */
-export interface LocatedFacts {
-  readonly specs: readonly FactSpec[];
-  readonly where: readonly string[];
-}
+const wantedByKey = {
+  prompt: "a non-empty string",
+  subject: "a non-empty string",
+  answer: ALTERNATIVES,
+  foil: ALTERNATIVES,
+  roles: "for each name a non-empty string, or a list of it and which of its occurrences is meant, from 1",
+  id: "a non-empty string",
+} as const;
+const parseFact = objectParser(schema, wantedByKey);
+const parseFactOrText = objectParser(schema, wantedByKey, { text: "prompt" });
 
 /**
  * Reads a file of facts: one JSON object a line with the keys of {@link FactSpec}, blank lines skipped.
  * @throws InputError naming every bad line.
  */
-export function readFacts(jsonl: string, where: string): LocatedFacts {
-  const specs: FactSpec[] = [];
-  const places: string[] = [];
-  const faults: Fault[] = [];
-  const wanted = 'a JSON object such as {"prompt": "…", "subject": "…", "answer": " …"}';
-  for (const [index, line] of jsonl
-    .replace(/^\uFEFF/, "")
-    .split("\n")
-    .entries()) {
-    if (line.trim() === "") continue;
-    const place = `${where}:${index + 1}`;
-    if (specs.length === MAX_PAIRS) {
-      faults.push({ where: place, found: "one more fact", wanted: `at most ${MAX_PAIRS}` });
-      break;
-    }
-    const parsed = schema.safeParse(line.length > MAX_LINE_CHARACTERS ? undefined : parse(line));
-    if (parsed.success) {
-      specs.push(parsed.data);
-      places.push(place);
-    } else {
-      const [issue] = parsed.error.issues;
-      const key = issue?.path.join(".");
-      const found =
-        issue?.code === "unrecognized_keys" ? `the unknown key ${issue.keys.join(", ")}` : undefined;
-      faults.push({ where: key ? `${place}, ${key}` : place, found: found ?? "something else", wanted });
-    }
-  }
-  if (specs.length === 0 && faults.length === 0) faults.push({ where, found: "no fact", wanted });
-  refuse(faults);
-  return { specs, where: places };
+export function readFacts(jsonl: string, where: string): Located<FactSpec> {
+  const wanted = 'a JSON object such as {"prompt": "…", "subject": "…", "answer": " …"}, one a line';
+  return readLines(jsonl, where, { one: "fact", most: MAX_PAIRS, wanted, parse: parseFact });
 }
 
-function parse(line: string): unknown {
-  try {
-    return JSON.parse(line);
-  } catch {
-    return undefined;
-  }
+/** {@link readFacts} of a file in which a line may be a mere JSON string as well: a prompt without an answer. */
+export function readFactsOrTexts(jsonl: string, where: string): Located<FactSpec> {
+  const wanted = 'a JSON string or an object such as {"prompt": "…", "answer": " …"}, one a line';
+  return readLines(jsonl, where, { one: "prompt", most: MAX_PAIRS, wanted, parse: parseFactOrText });
 }
 
 /**

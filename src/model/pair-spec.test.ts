@@ -2,8 +2,9 @@
 import { describe, expect, test } from "vitest";
 import { InputError } from "../core/errors.ts";
 import { random } from "../core/random.ts";
+import { MAX_LINE_CHARACTERS } from "./jsonl.ts";
 import { drawPairsFile, mutatePairsFile } from "./pair-fixtures.ts";
-import { MAX_ANSWERS, MAX_LINE_CHARACTERS, MAX_PAIRS, readPairs } from "./pair-spec.ts";
+import { MAX_ANSWERS, MAX_PAIRS, readPairs } from "./pair-spec.ts";
 
 /** The message of the InputError that the file is refused with. */
 function refusal(jsonl: string): string {
@@ -43,8 +44,8 @@ test("names every fault of every line in one error", () => {
     'pairs.jsonl:1: found the unknown key "corupt"; wanted only clean, corrupt, answer, foil, id. Correct its spelling or remove it.',
     "pairs.jsonl:3: found what is not JSON: {clean: a}; wanted one JSON object a line.",
     "pairs.jsonl:4, corrupt: found an empty string; wanted a non-empty string.",
-    "pairs.jsonl:4, answer: found a list of 2; wanted a non-empty string or a list of 1 to 1000 of them.",
-    "pairs.jsonl:5: found a list of 2; wanted a JSON object with the keys clean, corrupt, answer, foil, id.",
+    'pairs.jsonl:4, answer: found a list of 2: ["x",3]; wanted a non-empty string or a list of 1 to 1000 of them.',
+    "pairs.jsonl:5: found a list of 2: [1,2]; wanted a JSON object with the keys clean, corrupt, answer, foil, id.",
     "pairs.jsonl:6, clean: found half of a surrogate pair (\\ud800 … \\udfff); wanted whole characters.",
   ]);
 });
@@ -72,7 +73,7 @@ describe("bounds", () => {
     const answers = (count: number) =>
       JSON.stringify({ clean: "a", corrupt: "b", answer: Array(count).fill("x") });
     expect(readPairs(answers(MAX_ANSWERS), "f").specs.length).toBe(1);
-    expect(refusal(answers(MAX_ANSWERS + 1))).toMatch(/found a list of 1001; wanted .* 1 to 1000/);
+    expect(refusal(answers(MAX_ANSWERS + 1))).toMatch(/found a list of 1001: \["x",.*…; wanted .* 1 to 1000/);
   });
   test("of a thousand bad lines a hundred are listed and the rest counted", () => {
     const lines = refusal("x\n".repeat(1000)).split("\n");

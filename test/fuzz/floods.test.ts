@@ -8,8 +8,9 @@ import { main } from "../../src/cli/main.ts";
 import { InputError, refuse } from "../../src/core/errors.ts";
 import { EXPERIMENT_FORMAT, readExperiment } from "../../src/job/experiment.ts";
 import { define } from "../../src/model/families/registry.ts";
+import { MAX_LINE_CHARACTERS } from "../../src/model/jsonl.ts";
 import { load } from "../../src/model/load.node.ts";
-import { MAX_LINE_CHARACTERS, readPairs } from "../../src/model/pair-spec.ts";
+import { readPairs } from "../../src/model/pair-spec.ts";
 import type { ByteSource } from "../../src/model/weights/byte-source.ts";
 import {
   MAX_HEADER_BYTES as MAX_GGUF_HEADER_BYTES,
