@@ -85,6 +85,7 @@ test("names that no model has come with the other options' faults, each list onc
     '--by: found "laier", "heads"; wanted some of layer, pos, head, kv_head, neuron, dst, src.',
     "--layer: found 99; wanted 0 to 7.",
     "--head: found 9; wanted 0 to 3.",
+    "--layer: found blocks.3.attn.hook_q, which names its layer; wanted one of the two.",
     "",
   ]);
 });
@@ -96,7 +97,7 @@ test("prompts of different lengths, where cells by position or of the whole stre
   );
   const wanted =
     "--by: found none, and its default, layer,pos, over prompts of different lengths; wanted prompts with the same number of tokens. Give cells without a position, such as --site attn_out,mlp_out --by layer, or use prompts of one length.\n";
-  expect(await refusal(...typed, "--site", "attn_out,blocks.2.hook_resid_post")).toBe(wanted);
+  expect(await refusal(...typed, "--site", "attn_out,resid_post")).toBe(wanted);
   expect(await refusal(...typed, "--pos", "2")).toBe(wanted);
 });
 

@@ -275,6 +275,42 @@ test("what cannot be patched is refused, all faults at once", async () => {
   await expect(run({ sites: ["z", "z"], by: ["head"] })).rejects.toThrow("z more than once");
 });
 
+test("choices that a site knows nothing of, and layers that are not the other sites', are refused", async () => {
+  await expect(
+    run({ sites: ["resid_pre", "mlp_out", "z"], by: ["layer"], choose: { head: [1], neuron: [2] } }),
+  ).rejects.toThrow(
+    [
+      "--head: found resid_pre, which has no head, mlp_out, which has no head; wanted sites that have it. Leave the choice out, or such sites.",
+      "--neuron: found resid_pre, which has no neuron, mlp_out, which has no neuron, z, which has no neuron; wanted",
+    ].join("\n"),
+  );
+  await expect(run({ sites: ["blocks.1.attn.hook_z"], by: ["pos"], choose: { layer: [0] } })).rejects.toThrow(
+    "--layer: found blocks.1.attn.hook_z, which names its layer; wanted one of the two.",
+  );
+  const apart = ["blocks.0.hook_attn_out", "blocks.1.hook_mlp_out"];
+  await expect(run({ sites: apart, by: ["layer", "pos"] })).rejects.toThrow(
+    "--site: found attn_out in layer 0; mlp_out in layer 1; wanted the same layers for all sites. Name layers by --layer instead, or leave layer out of --by.",
+  );
+  const found = await run({ sites: apart, by: ["pos"] });
+  const one = await run({ sites: ["mlp_out"], by: ["layer", "pos"], choose: { layer: [1] } });
+  close(values(found, "mlp_out"), values(one, "mlp_out"));
+});
+
+test("keys and values that are not told apart by head are those of the heads chosen", async () => {
+  const cells = await run({ sites: ["k"], by: ["layer", "head"], direction: "noise" });
+  const heads = cells.dims.kv_head ?? 0;
+  for (let head = 0; head < heads; head++) {
+    for (const choose of [{ head: [head] }, { kv_head: [head] }]) {
+      const chosen = await run({ sites: ["k"], by: ["layer"], choose, direction: "noise" });
+      close(
+        values(chosen, "k"),
+        values(cells, "k").filter((_, cell) => cell % heads === head),
+      );
+    }
+  }
+  expect(heads).toBeGreaterThan(1);
+});
+
 test("a sweep whose sites, dims and direction vary equals whole passes where verified", async () => {
   for (const [sites, by] of [
     [

@@ -99,15 +99,31 @@ export function grids(model: Model, options: GridOptions): Grid[] {
   const isKnown = sites.length > 0 && sites.length === options.sites.length;
   const joint = isKnown ? [sites] : [];
   const groups = options.joint ? joint : sites.map((site) => [site]);
-  if (groups.length === 0) faults.push(...labelFaults(model, { ...options, dims: by }));
+  if (groups.length === 0) faults.push(...labelFaults(model, { ...options, kv: false }));
   const found = groups.map((group) => gridOf(model, group, { ...options, by, faults }));
   for (const name of new Set(found.map((grid) => grid.name))) {
     if (found.filter((grid) => grid.name === name).length > 1) {
       faults.push({ where: "--site", found: `${name} more than once`, wanted: "each site once" });
     }
   }
+  faults.push(...ownLayerFaults(found));
   refuse(merged(faults));
   return found;
+}
+
+/** Sites along layers that are not the others': a result has one list of labels for each dim. */
+function ownLayerFaults(found: readonly Grid[]): Fault[] {
+  const layersOf = ({ dims, labels }: Grid): string => labels[dims.indexOf("layer")]?.join(", ") ?? "";
+  const along = found.filter(({ dims }) => dims.includes("layer"));
+  if (new Set(along.map(layersOf)).size < 2) return [];
+  return [
+    {
+      where: "--site",
+      found: along.map((grid) => `${grid.name} in layer ${layersOf(grid)}`).join("; "),
+      wanted: "the same layers for all sites",
+      fix: "Name layers by --layer instead, or leave layer out of --by.",
+    },
+  ];
 }
 
 function sizesOf(
@@ -125,15 +141,18 @@ function sizesOf(
   };
 }
 
-/** Chosen labels that there are not, along any dim: what is not told apart can still be restricted. */
+/**
+ * Chosen labels that there are not, along any dim: what is not told apart can still be restricted. With `kv`, heads are
+ * those of keys and values.
+ */
 function labelFaults(
   model: Model,
-  options: Pick<GridOptions, "choose" | "positions" | "shortest"> & { readonly dims: readonly GridDim[] },
+  options: Pick<GridOptions, "choose" | "positions" | "shortest"> & { readonly kv: boolean },
 ): Fault[] {
-  const { choose = {}, dims, positions, shortest } = options;
+  const { choose = {}, kv, positions, shortest } = options;
   const sizes = sizesOf(model, positions ?? shortest);
   return GRID_DIMS.flatMap((dim) => {
-    const size = dim === "head" && dims.includes("kv_head") ? sizes.kv_head : sizes[dim];
+    const size = dim === "head" && kv ? sizes.kv_head : sizes[dim];
     const outside = choose[dim]?.filter((label) => size !== undefined && !(label >= 0 && label < size)) ?? [];
     if (outside.length === 0) return [];
     const isShortest = positions === undefined && (dim === "pos" || dim === "dst" || dim === "src");
@@ -150,9 +169,8 @@ function gridOf(
   const { by, choose = {}, ungroup = false, positions, faults } = options;
   const name = group.map(({ site }) => site).join("+");
   const members = group.map(({ site, layer }) => ({ site: (ungroup && UNGROUPED[site]) || site, layer }));
-  const dims = by.map((dim) =>
-    dim === "head" && members.every(({ site }) => hasKvHeads(site)) ? "kv_head" : dim,
-  );
+  const kv = members.every(({ site }) => hasKvHeads(site));
+  const dims = by.map((dim) => (dim === "head" && kv ? "kv_head" : dim));
 
   // A site that names its layer (`blocks.3.attn.hook_z`) is patched there and nowhere else.
   const named = [...new Set(group.flatMap(({ layer }) => layer ?? []))];
@@ -193,7 +211,7 @@ function gridOf(
   }
   const chosenOf = (dim: GridDim): readonly number[] | undefined =>
     dim === "kv_head" ? (choose.kv_head ?? choose.head) : choose[dim];
-  faults.push(...labelFaults(model, { ...options, dims }));
+  faults.push(...labelFaults(model, { ...options, kv }), ...strayFaults(group, { members, choose, kv }));
   const labels = dims.map((dim) => {
     if (dim === "layer" && named.length > 0) return named;
     return chosenOf(dim) ?? Array.from({ length: sizes[dim] ?? 0 }, (_, index) => index);
@@ -211,11 +229,12 @@ function gridOf(
         const where: { [A in Axis]?: readonly number[] } = {};
         // What is not told apart by a dim can still be restricted to the chosen labels.
         for (const dim of GRID_DIMS) {
-          const axis = dim === "layer" ? undefined : axisFor(site, dim);
-          const label = cell[dim];
+          const axis = dim === "layer" ? undefined : chosenAxis(site, dim, kv);
           if (axis === undefined) continue;
+          const label = cell[dim];
+          const along = chosenOf(axis === "kv_head" ? axis : dim);
           if (label !== undefined) where[axis] = [label];
-          else if (choose[dim] !== undefined) where[axis] ??= choose[dim];
+          else if (along !== undefined) where[axis] ??= along;
         }
         return where;
       },
@@ -223,7 +242,47 @@ function gridOf(
   };
 }
 
+/** Choices that a site knows nothing of: left out, they would seem to be made. */
+function strayFaults(
+  group: readonly { readonly asked: string; readonly layer: number | undefined }[],
+  {
+    members,
+    choose,
+    kv,
+  }: {
+    readonly members: readonly { readonly site: SiteName }[];
+    readonly choose: Chosen;
+    readonly kv: boolean;
+  },
+): Fault[] {
+  const stray = GRID_DIMS.flatMap((dim): Fault[] => {
+    if (dim === "layer" || choose[dim] === undefined) return [];
+    const lacking = members.filter(({ site }) => chosenAxis(site, dim, kv) === undefined);
+    return lacking.map(({ site }) => ({
+      where: `--${dim.replace("_", "-")}`,
+      found: `${site}, which has no ${dim}`,
+      wanted: "sites that have it",
+      fix: "Leave the choice out, or such sites.",
+    }));
+  });
+  if (choose.layer === undefined) return stray;
+  const named = group.filter(({ layer }) => layer !== undefined);
+  return [
+    ...stray,
+    ...named.map(({ asked }) => ({
+      where: "--layer",
+      found: `${asked}, which names its layer`,
+      wanted: "one of the two",
+    })),
+  ];
+}
+
 const hasKvHeads = (site: SiteName): boolean => siteDims(site).includes("kv_head");
+
+/** The site's axis that labels are chosen along. With `kv`, all sites of a cell being such, heads are those of keys and values. */
+function chosenAxis(site: SiteName, dim: Exclude<GridDim, "layer">, kv: boolean): Axis | undefined {
+  return axisFor(site, dim) ?? (dim === "head" && kv ? "kv_head" : undefined);
+}
 
 /** The site's axis that a dim of the grid runs along. */
 export function axisFor(site: SiteName, dim: Exclude<GridDim, "layer">): Axis | undefined {
