@@ -108,6 +108,9 @@ export interface ContextCache {
   readonly scratch: Scratch;
 }
 
+/** Bytes of masks that are kept: those of all suffixes of a long prompt together grow with the cube of its length. */
+const MAX_MASK_BYTES = 2 ** 24;
+
 export function contextCache(
   architecture: Architecture,
   allocate: (size: number) => FloatArray,
@@ -115,7 +118,17 @@ export function contextCache(
   // Angles are worked out once for each position of a sequence, and copied for each token.
   const tables = new Map<string, Tables & { readonly positions: number }>();
   const known = new WeakMap<Batch, Map<string, Tables>>();
-  const masks = new Map<string, FloatArray>();
+  const masks = new Map<string, FloatArray>(); // the one asked for last is last
+  let maskBytes = 0;
+  const keep = (key: string, mask: FloatArray): void => {
+    masks.set(key, mask);
+    maskBytes += mask.byteLength;
+    for (const [oldest, { byteLength }] of masks) {
+      if (maskBytes <= MAX_MASK_BYTES) break;
+      masks.delete(oldest);
+      maskBytes -= byteLength;
+    }
+  };
   return {
     scratch: scratchSpace(allocate),
     rotary({ rotary }, batch) {
@@ -143,14 +156,17 @@ export function contextCache(
     },
     mask({ window }, group) {
       const key = `${window ?? ""}|${groupKey(group)}`;
-      let found = masks.get(key);
-      if (found === undefined) {
-        const { positions, length } = group;
-        found = allocate(positions.length * length);
-        attentionMask(found, { positions, length, causal: architecture.causal, window });
-        masks.set(key, found);
+      const held = masks.get(key);
+      if (held !== undefined) {
+        masks.delete(key);
+        masks.set(key, held);
+        return held;
       }
-      return found;
+      const { positions, length } = group;
+      const mask = allocate(positions.length * length);
+      attentionMask(mask, { positions, length, causal: architecture.causal, window });
+      keep(key, mask);
+      return mask;
     },
   };
 }
