@@ -6,13 +6,21 @@ import { random } from "../core/random.ts";
 import type { FloatArray } from "../core/tensor.ts";
 import type { Model } from "../model/model.ts";
 import { range } from "../numeric/cells.ts";
-import { batchEdits } from "./apply.ts";
+import { batchEdits, requireCells } from "./apply.ts";
 import { batchOf, contextCache, flatPositions } from "./batch.ts";
 import { runBlock } from "./block.ts";
-import type { Edit } from "./edit.ts";
+import type { Edit, Where } from "./edit.ts";
 import { positionAxis } from "./edit.ts";
 import { embed, unembed } from "./ends.ts";
 import type { Cache } from "./forward.ts";
+import { SITES } from "./site.ts";
+import { withLayer } from "./with-layer.ts";
+
+/**
+ * Which positions an edit stands for that names none: those of the prompt (`prefill`), or the generated ones as well
+ * (`every-step`).
+ */
+export type EditOn = "prefill" | "every-step";
 
 export interface GenerateOptions {
   /** Most tokens to generate. */
@@ -26,11 +34,11 @@ export interface GenerateOptions {
   readonly stopIds?: readonly number[] | undefined;
   readonly edits?: readonly Edit[] | undefined;
   /**
-   * `prefill`: edits are made while the prompt is read, and what is generated follows from them. `every-step`: an
-   * edit that names no position is also made at every generated one. Edits at named positions are made when that
-   * position is computed, in either case.
+   * `prefill` (default): edits that name no position are made at those of the prompt. `every-step`: at every generated
+   * one too. Edits at named positions are made there, in either case. Keys and values as attention sees them stay
+   * edited for every query that comes later, so that an edit of `keys` is one of `rot_k`.
    */
-  readonly editOn?: "prefill" | "every-step" | undefined;
+  readonly editOn?: EditOn | undefined;
   /** Runs that edits of kind `run` take values from. */
   readonly runs?: readonly Cache[] | undefined;
   readonly onToken?: ((id: number) => void) | undefined;
@@ -51,6 +59,8 @@ type Past = { readonly keys: FloatArray; readonly values: FloatArray }[];
  *
  * Where attention is causal, keys and values of earlier tokens are kept; a model that is not is run whole for every
  * token, as everything changes when a token is added.
+ * @throws RangeError before anything runs, for edits of what the model, or the run they take values from, does not have
+ * at some position that can come to be edited.
  */
 export async function generate(
   model: Model,
@@ -58,6 +68,7 @@ export async function generate(
   options: GenerateOptions,
 ): Promise<Generated> {
   const { temperature = 0, topK = model.architecture.vocabulary, tokens } = options;
+  requireEdits(model, prompt.length, options);
   const stop = new Set(options.stopIds ?? model.tokenizer.eosIds);
   const source = random(options.seed ?? 0);
   const capacity = prompt.length + tokens;
@@ -100,6 +111,28 @@ interface Step {
   readonly prompt: number;
 }
 
+/** An edit of positions that a value lacks would come to light in the middle of the text. */
+function requireEdits(
+  { architecture }: Model,
+  prompt: number,
+  { tokens, edits = [], editOn = "prefill", runs = [] }: GenerateOptions,
+): void {
+  const length = lengthRun(prompt, tokens);
+  for (const edit of edits) {
+    const { value } = edit;
+    const source = value.kind === "run" ? runs[value.run] : undefined;
+    if (value.kind === "run" && source === undefined)
+      throw new RangeError(`run ${value.run} of ${runs.length}`);
+    const made = editAtStep(edit, { prompt, length, first: 0, editOn });
+    if (made !== undefined) requireCells(made, { architecture, length, sourceLength: source?.ids.length });
+  }
+}
+
+/** Tokens that go through the model in all: the last one that is generated does not. */
+export function lengthRun(prompt: number, tokens: number): number {
+  return prompt + Math.max(0, tokens - 1);
+}
+
 /** Runs the positions that are not done; returns the final residual stream of the last one [1, d]. */
 async function step(model: Model, { ids, done, past, options, prompt }: Step): Promise<FloatArray> {
   const { architecture, definition } = model;
@@ -107,21 +140,21 @@ async function step(model: Model, { ids, done, past, options, prompt }: Step): P
   const batch = batchOf([{ positions, length: ids.length }]);
   const contexts = contextCache(architecture, model.backend.allocate);
   const width = architecture.kvHeads * architecture.dHead;
+  const at: EditStep = { prompt, length: ids.length, first: done, editOn: options.editOn ?? "prefill" };
   let residual = await embed(model, Int32Array.from(ids.slice(done)), flatPositions(batch));
-  for (const [index, program] of definition.blocks.entries()) {
-    const kind = architecture.layers[index];
+  for (const index of definition.blocks.keys()) {
     const held = past[index];
-    if (kind === undefined || held === undefined) throw new RangeError(`layer ${index}`);
+    if (held === undefined) throw new RangeError(`layer ${index}`);
     const edits = (options.edits ?? [])
       .filter((edit) => edit.layer === index)
-      .map((edit) => atStep(edit, { prompt, options, positions }));
-    const found = await runBlock(
-      { model, index, kind, program, weights: await model.weights.get(index), contexts },
-      {
+      .map((edit) => editAtStep(edit, at))
+      .filter((edit) => edit !== undefined);
+    const found = await withLayer(model, { index, contexts }, (layer) =>
+      runBlock(layer, {
         batch,
         known: new Map([["resid_pre", residual]]),
         past: { values: { rot_k: held.keys, v: held.values }, firstToken: () => 0 },
-        edits: batchEdits([edits.filter((edit) => edit !== undefined)], {
+        edits: batchEdits([edits], {
           architecture,
           batch,
           runValue(edit, run) {
@@ -131,31 +164,47 @@ async function step(model: Model, { ids, done, past, options, prompt }: Step): P
           },
         }),
         want: ["rot_k", "v", "resid_post"],
-      },
+      }),
     );
     held.keys.set(found.get("rot_k") as FloatArray, done * width);
     held.values.set(found.get("v") as FloatArray, done * width);
     residual = found.get("resid_post") as FloatArray;
-    model.weights.release(index);
   }
   return residual.slice(-architecture.dModel);
 }
 
-/** The edit as it applies to the positions of one step; undefined if it does not. */
-function atStep(
-  edit: Edit,
-  {
-    prompt,
-    options,
-    positions,
-  }: { readonly prompt: number; readonly options: GenerateOptions; readonly positions: Int32Array },
-): Edit | undefined {
-  const axis = positionAxis(edit.site);
-  const named = edit.where[axis];
-  const wanted =
-    named ?? [...positions].filter((position) => position < prompt || options.editOn === "every-step");
-  const held = wanted.filter((position) => axis === "src" || positions.includes(position));
-  return held.length === 0 ? undefined : { ...edit, where: { ...edit.where, [axis]: held } };
+/** What an edit meets in one step. */
+export interface EditStep {
+  /** Tokens of the prompt. */
+  readonly prompt: number;
+  /** Tokens so far. */
+  readonly length: number;
+  /** First position that is computed: all from there on are. */
+  readonly first: number;
+  readonly editOn: EditOn;
+}
+
+/**
+ * The edit as one step makes it, with its positions named; undefined where it has none there. A step that computes all
+ * of the longest text has the positions of all steps.
+ */
+export function editAtStep(edit: Edit, { prompt, length, first, editOn }: EditStep): Edit | undefined {
+  const { axes } = SITES[edit.site];
+  const along = positionAxis(edit.site);
+  const unnamed = editOn === "every-step" ? length : prompt;
+  // Keys and values come back from the cache as they were before an edit of what attention sees of them: it is made
+  // again for the queries of every step.
+  const from = along === "src" ? 0 : first;
+  const held = (edit.where[along] ?? [...range(unnamed)]).filter(
+    (position) => position >= from && position < length,
+  );
+  let where: Where = { ...edit.where, [along]: held };
+  if (axes.includes("dst") && axes.includes("src")) {
+    // A query's row of attention is made once, with the keys that there are by then.
+    const keys = held.reduce((most, position) => Math.max(most, position + 1), prompt);
+    where = { ...where, src: (where.src ?? [...range(keys)]).filter((position) => position < length) };
+  }
+  return held.length === 0 || where.src?.length === 0 ? undefined : { ...edit, where };
 }
 
 /** Picks a token; the log-probability is that of the unscaled distribution. */
