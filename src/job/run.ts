@@ -22,8 +22,14 @@ export async function runJob(model: Model, options: RunOptions, context: JobCont
   const where = options.edit ?? "";
   const { edits, runs }: EditFile =
     options.edit === undefined ? { edits: [], runs: [] } : readEdits(await context.readText(where), where);
+  const editOn = options["edit-on"] ?? "prefill";
   const sources = runs.map((text) => tokenizer.encode(text, bos));
-  checkEdits(edits, model, { where, prompt: prompt.ids.length, runs: sources.map((ids) => ids.length) });
+  checkEdits(edits, model, {
+    where,
+    prompt: prompt.ids.length,
+    runs: sources.map((ids) => ids.length),
+    generated: options.generate === undefined ? undefined : { tokens: options.generate, editOn },
+  });
   const caches = await captured(model, sources, edits);
   const warnings = unknownWordWarnings(prompt, tokenizer, "prompt");
   const result = await nextTokens(model, prompt, { top: options.top, edits, runs: caches });
