@@ -101,6 +101,15 @@ test("prompts of different lengths, where cells by position or of the whole stre
   expect(await refusal(...typed, "--pos", "2")).toBe(wanted);
 });
 
+test("layers that are no range where one is run backwards; a prompt too long to plan for", async () => {
+  expect(await refusal("redundancy", "pocket", "--middle", "2,5")).toContain(
+    '--middle: found "2,5"; wanted one range of layers, such as 8-21.\n',
+  );
+  expect(await refusal("info", "pocket", "--tokens", "1000000")).toBe(
+    '--tokens: found "1000000"; wanted a whole number from 1 to 8192.\n',
+  );
+});
+
 test("labels outside the prompt", async () => {
   expect(await refusal("patch", "pocket", ...EXAMPLE, "--pos", "14-16")).toBe(
     "--pos: found 15, 16; wanted 0 to 14.\n",

@@ -19,7 +19,7 @@ export async function redundancyJob(
   const texts = stretches(model, await context.readText(path), { path, tokens, n, bos });
   const result = await layerRedundancy(model, texts, {
     blocks: options.blocks,
-    middle: middle === undefined ? undefined : [Math.min(...middle), Math.max(...middle)],
+    middle: middle === undefined ? undefined : [middle[0] ?? 0, middle.at(-1) ?? 0],
     seed: options.seed,
     onProgress: context.onProgress,
     signal: context.signal,

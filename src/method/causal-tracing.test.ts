@@ -205,6 +205,18 @@ describe("laws", () => {
     expect(clipped).toEqual(values(single, "mlp_out").slice(-ids.length));
   });
 
+  test("a window has its own layer in it, and is warned of where it holds more than half of the model", async () => {
+    await expect(trace({ window: 2, windowBefore: 2 })).rejects.toThrow(
+      "--window-before: found 2; wanted less than the window of 2, which has the layer itself in it.",
+    );
+    const warned = async (window: number, sites: readonly string[]) =>
+      (await trace({ window, sites, samples: 2 })).attrs.warnings;
+    const said = expect.stringContaining(`windows of ${LAYERS} layers in a model of ${LAYERS}`);
+    expect(await warned(LAYERS, ["mlp_out"])).toContainEqual(said);
+    expect(await warned(LAYERS, ["resid_post"])).not.toContainEqual(said);
+    expect(await warned(1, ["mlp_out"])).not.toContainEqual(said);
+  });
+
   test("windows are those of the contract", () => {
     const of = (layer: number, layers: number): number[] =>
       windowLayers(layer, { layers, before: Math.floor(layers / 2) }, 12);

@@ -5,7 +5,7 @@ import type { Tensor } from "../core/tensor.ts";
 import { defaultMetric, type MetricName, type MetricPlan, metricPlans } from "../metric/plan.ts";
 import { type Fact, requireSubjects } from "../model/fact.ts";
 import type { Model } from "../model/model.ts";
-import type { SiteName } from "../run/site.ts";
+import { isState, type SiteName } from "../run/site.ts";
 import type { SweepRun, Variant } from "../run/variant.ts";
 import { answered } from "./answers.ts";
 import {
@@ -92,9 +92,9 @@ export async function prepareTracing(
   requireSubjects(facts);
   const sites = tracedSites(model, { sites: options.sites, sever: options.sever });
   const samples = options.noise?.shape[0] ?? options.samples ?? DEFAULT_SAMPLES;
-  refuse(noiseFaults(model, facts, { ...options, samples }));
   const layers = options.window ?? DEFAULT_WINDOW;
   const window = { layers, before: options.windowBefore ?? Math.floor(layers / 2) };
+  refuse([...noiseFaults(model, facts, { ...options, samples }), ...windowFaults(window)]);
 
   const all = await answered(model, facts);
   const unknown = all.filter(({ known }) => !known);
@@ -107,10 +107,14 @@ export async function prepareTracing(
       "at least one",
     );
   }
-  const warnings = unknown.map(
-    ({ prompt, top }) =>
-      `${prompt.where}: the model says ${JSON.stringify(top.piece)}${facts.length === 1 ? "" : "; left out"}`,
-  );
+  const count = model.architecture.layers.length;
+  const warnings = [
+    ...unknown.map(
+      ({ prompt, top }) =>
+        `${prompt.where}: the model says ${JSON.stringify(top.piece)}${facts.length === 1 ? "" : "; left out"}`,
+    ),
+    ...windowWarnings(window, { count, sites }),
+  ];
   const metric = options.metric ?? defaultMetric(kept);
   const plans = metricPlans(kept, metric);
 
@@ -160,7 +164,6 @@ export async function prepareTracing(
       const clean = fact * (samples + 1);
       const noised = clean + 1 + sample;
       const name = sites[site] as SiteName;
-      const count = model.architecture.layers.length;
       return {
         run: noised,
         edits: restoration({ site: name, layer, pos, window, sever: options.sever, clean, noised, count }),
@@ -191,6 +194,25 @@ function noiseFaults(
     faults.push({ where: "--samples", found: String(samples), wanted: "an even number for --antithetic" });
   }
   return faults;
+}
+
+/** A window that ends before the layer that labels it would leave the first layers with nothing restored. */
+function windowFaults({ layers, before }: Window): Fault[] {
+  if (before < layers) return [];
+  const wanted = `less than the window of ${layers}, which has the layer itself in it`;
+  return [{ where: "--window-before", found: String(before), wanted }];
+}
+
+/** Windows so long that neighbouring cells restore nearly the same layers. */
+function windowWarnings(
+  { layers }: Window,
+  { count, sites }: { count: number; sites: readonly SiteName[] },
+): string[] {
+  const windowed = sites.filter((site) => !isState(site));
+  if (windowed.length === 0 || 2 * layers <= count) return [];
+  return [
+    `--window: windows of ${layers} layers in a model of ${count}: cells of ${windowed.join(", ")} in neighbouring layers restore nearly the same; ask for fewer layers`,
+  ];
 }
 
 function cellsOf(

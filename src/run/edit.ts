@@ -1,6 +1,7 @@
 /** @file Edits: interventions as data, so that they print, save, travel to workers and replay. */
 
 import { z } from "zod";
+import { range } from "../numeric/cells.ts";
 import type { Axis, SiteName } from "./site.ts";
 import { SITE_NAMES, SITES } from "./site.ts";
 
@@ -125,12 +126,12 @@ export function changedPositions(
   options: { readonly length: number; readonly causal: boolean },
 ): number[] {
   const { length, causal } = options;
-  const all = Array.from({ length }, (_, position) => position);
-  const edited = edit.where[positionAxis(edit.site)] ?? all;
+  const edited = edit.where[positionAxis(edit.site)] ?? [...range(length)];
   if (!SITES[edit.site].spreads) {
     const firstSource = causal && leavesMasked(edit) ? least(edit.where.src ?? [0]) : 0;
     return [...new Set(edited)].filter((position) => position >= firstSource).sort((a, b) => a - b);
   }
+  if (edited.length === 0) return [];
   const first = causal ? least(edited) : 0;
-  return edited.length === 0 ? [] : all.slice(first);
+  return [...range(length - first, first)];
 }

@@ -22,6 +22,13 @@ export interface RedundancyOptions extends OutputOptions, MachineOptions {
   readonly seed?: number;
 }
 
+const RANGE = "one range of layers, such as 8-21";
+/** Layers next to each other, ascending. */
+const layerRange = indices.refine(
+  (layers) => layers.every((layer, place) => place === 0 || layer === (layers[place - 1] ?? 0) + 1),
+  { error: RANGE },
+);
+
 export const redundancy: CommandOptions<RedundancyOptions> = {
   table: {
     text: { read: text, takes: "<file>", file: "read", under: "prompts", help: "running text" },
@@ -40,7 +47,7 @@ export const redundancy: CommandOptions<RedundancyOptions> = {
       help: `delete so many layers together too (default ${DEFAULT_BLOCKS})`,
     },
     middle: {
-      read: indices,
+      read: layerRange,
       takes: "<layers>",
       under: "cells",
       help: "run these backwards, e.g. 8-21 (default: the middle half)",

@@ -19,6 +19,9 @@ const MAX_GENERATED = 131_072;
 /** Tokens of the classic prompt on indirect objects. */
 export const DEFAULT_INFO_TOKENS = 14;
 
+/** The plan of a sweep over so many tokens takes seconds; its time grows with their square. */
+const MAX_INFO_TOKENS = 8_192;
+
 export interface InfoOptions extends Pick<OutputOptions, "json" | "quiet"> {
   /** Length of the prompt that shapes and costs are given for. */
   readonly tokens?: number;
@@ -27,7 +30,7 @@ export interface InfoOptions extends Pick<OutputOptions, "json" | "quiet"> {
 export const info: CommandOptions<InfoOptions> = {
   table: {
     tokens: {
-      read: whole(1),
+      read: whole(1, MAX_INFO_TOKENS),
       takes: "<n>",
       under: "measure",
       help: `length of prompt for shapes and costs (default ${DEFAULT_INFO_TOKENS})`,
