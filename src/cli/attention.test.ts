@@ -55,7 +55,11 @@ test("what contradicts itself is refused", async () => {
     [["--repeat", "5", "--prompt", PROMPT], "--prompt: found --repeat; wanted one of the two"],
     [
       ["--prompt", PROMPT, "--patterns", "a.1,2"],
-      "--patterns: found a.1, 2; wanted heads such as 9.6,9.9, or all",
+      '--patterns: found "a.1,2"; wanted heads such as 9.6,9.9, each once, or all',
+    ],
+    [
+      ["--prompt", PROMPT, "--patterns", "3.1,3.1"],
+      '--patterns: found "3.1,3.1"; wanted heads such as 9.6,9.9, each once, or all.',
     ],
     [[], "--prompts: found no prompts"],
     [["--prompt", PROMPT, "--n", "3"], "--n: found no --task"],

@@ -84,3 +84,26 @@ test("--backups writes what the library computes", async () => {
   expect(toJson(found).data_vars).toEqual(toJson(own).data_vars);
   expect(found.attrs.found).toEqual(own.attrs.found);
 });
+
+test("heads to begin with are named once each, before a model is opened", async () => {
+  const { status, stderr } = await crosspatch(
+    ...["hydra", "nowhere", "--task", "ioi", "--backups", "--first", "3.1,3.1"],
+  );
+  expect([status, stderr]).toEqual([
+    2,
+    '--first: found "3.1,3.1"; wanted heads such as 9.6,9.9, each once.\n',
+  ]);
+});
+
+test("a line of prompts that is no JSON, and an answer that is given twice, are refused", async () => {
+  const strange = join(folder, "strange.jsonl");
+  const lines = ['"When Mary went to","answer":" Mary"', '{"prompt":"When","answer":" a","answer":" b"}'];
+  await writeFile(strange, lines.join("\n"));
+  const { status, stderr } = await crosspatch("hydra", "pocket", "--prompts", strange);
+  expect(status).toBe(2);
+  expect(stderr.replaceAll(strange, "f").split("\n")).toEqual([
+    'f:1: found what is not JSON: "When Mary went to","answer":" Mary"; wanted a JSON string or an object such as {"prompt": "…", "answer": " …"}, one a line.',
+    'f:2: found the key "answer" again in the same object; wanted each key once.',
+    "",
+  ]);
+});

@@ -64,7 +64,7 @@ test("a file of questions is asked as it is written; what is wrong is said at on
     [
       '--metric: found "prob"; wanted one of logit_diff, loss.',
       '--keep: found "1"; wanted a number of at least 0 and below 1.',
-      "--heads: found 7; wanted heads such as 9.6,9.9.\n",
+      '--heads: found "7"; wanted heads such as 9.6,9.9, each once.\n',
     ].join("\n"),
   );
   expect((await run("--n", "3")).stderr).toContain(

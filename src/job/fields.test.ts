@@ -1,7 +1,7 @@
 /** @file Laws of reading options. */
 import fc from "fast-check";
 import { expect, test } from "vitest";
-import { bytes, choices, indices, names, numbers, readFields } from "./fields.ts";
+import { bytes, choices, heads, indices, names, numbers, readFields } from "./fields.ts";
 import { commandOptions } from "./options.ts";
 
 test("what was read reads as itself, so that an experiment file replays what was typed", () => {
@@ -95,4 +95,14 @@ test("numbers and choices are read once each, typed or listed", () => {
 test("names lose the spaces around them, and an empty one is refused", () => {
   expect(names.parse("z , mlp_out")).toEqual(["z", "mlp_out"]);
   expect(names.safeParse("z,,v").success).toBe(false);
+});
+
+test("heads are read once each, whatever their spelling, or all of them by one word", () => {
+  expect(heads().parse("9.6, 10.0")).toEqual(["9.6", "10.0"]);
+  expect(heads("all").parse("all")).toEqual(["all"]);
+  for (const wrong of ["", "9.6,", "9", "9.6,9.6", "9.6,9.06", "-1.0", "all", 9.6, []])
+    expect(heads().safeParse(wrong).error?.issues[0]?.message).toBe("heads such as 9.6,9.9, each once");
+  expect(heads("all").safeParse("all,9.6").error?.issues[0]?.message).toBe(
+    "heads such as 9.6,9.9, each once, or all",
+  );
 });

@@ -3,9 +3,11 @@
  * `["layer", "pos"]`, `"3,7-9"` or `[3, 7, 8, 9]`, `"4GB"` or `4000000000`. Reading what was read changes nothing.
  */
 import { z } from "zod";
+import { refuse } from "../core/errors.ts";
 import { excerpt } from "../core/excerpt.ts";
 import { didYouMean } from "../core/nearest.ts";
-import type { OptionEntry, OptionFault, OptionTable } from "./options/entry.ts";
+import { HEAD_PATTERN, headNamed } from "./heads.ts";
+import type { OptionEntry, OptionFault } from "./options/entry.ts";
 
 /** Most labels of one list: the neurons of the widest layer known. */
 const MAX_INDICES = 1 << 20;
@@ -20,13 +22,37 @@ export const texts: z.ZodType<readonly string[]> = z.preprocess(
   z.array(text, { error: "a text or a list of texts" }).min(1, { error: "at least one text" }),
 );
 
+/** What stands between the commas of a text. */
+const apart = (value: unknown): unknown =>
+  typeof value === "string" ? value.split(",").map((part) => part.trim()) : value;
+
 /** Names separated by commas. */
 export const names: z.ZodType<readonly string[]> = z.preprocess(
-  (value) => (typeof value === "string" ? value.split(",").map((name) => name.trim()) : value),
+  apart,
   z
     .array(z.string().min(1, { error: "names separated by commas" }), { error: "names separated by commas" })
     .min(1, { error: "at least one name" }),
 );
+
+/**
+ * Heads such as 9.6, separated by commas, each once.
+ * @param word stands for all of them, by itself
+ */
+export function heads(word?: string): z.ZodType<readonly string[]> {
+  const error = `heads such as 9.6,9.9, each once${word === undefined ? "" : `, or ${word}`}`;
+  const areHeads = (list: readonly string[]): boolean => {
+    if (!list.every((name) => HEAD_PATTERN.test(name))) return false;
+    const places = list.map(headNamed).map(({ layer, head }) => `${layer}.${head}`); // 9.06 is 9.6
+    return new Set(places).size === list.length;
+  };
+  return z.preprocess(
+    apart,
+    z
+      .array(z.string({ error }), { error })
+      .min(1, { error })
+      .refine((list) => (word !== undefined && list.join() === word) || areHeads(list), { error }),
+  );
+}
 
 /** A whole number from `least` to `most`. */
 export function whole(least: number, most: number = Number.MAX_SAFE_INTEGER): z.ZodType<number> {
@@ -77,7 +103,7 @@ export function numbers(least: number): z.ZodType<readonly number[]> {
 export function choices<T extends string>(words: readonly [T, ...T[]]): z.ZodType<readonly T[]> {
   const error = `some of ${words.join(", ")}, separated by commas, each once`;
   return z.preprocess(
-    (value) => (typeof value === "string" ? value.split(",").map((part) => part.trim()) : value),
+    apart,
     z
       .array(z.enum(words, { error }), { error })
       .min(1, { error })
@@ -139,12 +165,17 @@ export const bytes: z.ZodType<number> = z.preprocess(
   z.int({ error: BYTES }).min(1e6, { error: BYTES }),
 );
 
+/** How each option of `T` is read, complete by type. */
+export type OptionReaders<T> = {
+  readonly [K in keyof T]-?: Pick<OptionEntry<NonNullable<T[K]>>, "read">;
+};
+
 /** Reads every option, and collects what is wrong with any of them, options that do not exist included. */
 export function readFields<T extends object>(
-  table: OptionTable<T>,
+  table: OptionReaders<T>,
   raw: Readonly<Record<string, unknown>>,
 ): { readonly options: T; readonly faults: readonly OptionFault[] } {
-  const entries: Readonly<Record<string, OptionEntry<unknown>>> = table;
+  const entries: Readonly<Record<string, Pick<OptionEntry<unknown>, "read">>> = table;
   const known = `one of ${Object.keys(entries).join(", ")}`;
   const options: Record<string, unknown> = {};
   const faults: OptionFault[] = [];
@@ -160,6 +191,16 @@ export function readFields<T extends object>(
     else faults.push({ option, found: inWords(value), ...faultOf(value, parsed.error.issues[0]) });
   }
   return { options: options as T, faults };
+}
+
+/** {@link readFields} of a command line. @throws InputError with everything that is wrong. */
+export function typedFields<T extends object>(
+  table: OptionReaders<T>,
+  raw: Readonly<Record<string, unknown>>,
+): T {
+  const { options, faults } = readFields(table, raw);
+  refuse(faults.map(({ option, ...fault }) => ({ where: `--${option}`, ...fault })));
+  return options;
 }
 
 /** What was wanted instead of a value, and of some words the one that was probably meant. */

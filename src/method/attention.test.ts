@@ -229,6 +229,8 @@ test("all that is wrong is refused at once", async () => {
     patterns: [
       { layer: 0, head: 5 },
       { layer: 2, head: 0 },
+      { layer: 1, head: 4 },
+      { layer: 1, head: 4 },
     ],
     example: 1,
   });
@@ -237,6 +239,7 @@ test("all that is wrong is refused at once", async () => {
       "prompt: found 2 tokens; wanted three at least, so that the previous token is not the first.",
       "--example: found 1; wanted a prompt from 0 to 0.",
       "--patterns: found 0.5, 2.0; wanted layers 0 to 1 with heads 0 to 4.",
+      "--patterns: found 1.4 again; wanted each head once.",
     ].join("\n"),
   );
 });

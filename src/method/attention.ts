@@ -23,7 +23,7 @@ import {
   targetRows,
   tokenScores,
 } from "./attention-targets.ts";
-import type { HeadName } from "./backups.ts";
+import { type HeadName, headFaults } from "./backups.ts";
 import { meanOver, type Sample } from "./mean-over.ts";
 import { provenance } from "./provenance.ts";
 
@@ -56,7 +56,7 @@ const MAX_PATTERN_NUMBERS = 8e6;
  * each but `copying` as `<name>_weighted` of attention times the length of what is written; `class` names the kind
  * that has more than half of a head's attention. Over pattern_head, dst and src `pattern` and `value_pattern` of one prompt.
  * `attrs.even` has what even attention would score. A score is NaN where no prompt has what it looks for.
- * @throws InputError for prompts of fewer than three tokens, heads or an example that are not there.
+ * @throws InputError for prompts of fewer than three tokens, heads or an example that are not there, heads named twice.
  */
 export async function attention(
   model: Model,
@@ -174,12 +174,7 @@ function faultsOf(
   if (patterns === undefined) return faults;
   const { heads } = architecture;
   const layers = definition.blocks.length;
-  const outside =
-    patterns === "all" ? [] : patterns.filter((one) => one.layer >= layers || one.head >= heads);
-  if (outside.length > 0) {
-    const wanted = `layers 0 to ${layers - 1} with heads 0 to ${heads - 1}`;
-    faults.push({ where: "--patterns", found: outside.map(nameOf).join(", "), wanted });
-  }
+  if (patterns !== "all") faults.push(...headFaults(patterns, { where: "--patterns", architecture }));
   const count = patterns === "all" ? layers * heads : patterns.length;
   const length = prompts[example]?.clean.ids.length ?? 0;
   if (count * length * length > MAX_PATTERN_NUMBERS) {

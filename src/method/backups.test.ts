@@ -54,7 +54,27 @@ test("a set to begin with is taken as it is; heads that cost nothing are never a
   const first = [{ layer: 2, head: 1 }];
   const found = await backups(model, prompts, { ablation: zero, first, rounds: 3, perRound: 2 });
   expect(found.attrs.found).toEqual(["2.1", "0.0"]);
-  await expect(backups(model, prompts, { first: [{ layer: 9, head: 0 }] })).rejects.toThrow(/--first.*9\.0/);
+});
+
+test("heads that are not there or named twice are refused before anything is computed", async () => {
+  const first = [
+    [9, 0],
+    [0, -1],
+    [2, 1],
+    [0, 0.5],
+    [2, 1],
+  ].map(([layer = 0, head = 0]) => ({ layer, head }));
+  let steps = 0;
+  const onProgress = (): void => {
+    steps += 1;
+  };
+  await expect(backups(plantedHydra(), prompts, { first, onProgress })).rejects.toThrow(
+    [
+      "--first: found 9.0, 0.-1, 0.0.5; wanted layers 0 to 2 with heads 0 to 1.",
+      "--first: found 2.1 again; wanted each head once.",
+    ].join("\n"),
+  );
+  expect(steps).toBe(0);
 });
 
 test("a set of one is a single ablation, and interactions are symmetric", async () => {

@@ -7,6 +7,7 @@
 
 import { milliseconds } from "../core/clock.ts";
 import { type Fault, refuse } from "../core/errors.ts";
+import type { Architecture } from "../model/architecture.ts";
 import type { Prompted } from "../model/fact.ts";
 import type { Model } from "../model/model.ts";
 import { mean } from "../numeric/statistics.ts";
@@ -49,7 +50,7 @@ const MAX_PAIRED = 24;
  * `interaction`, the latter less the former; `set_total` over round: of the set as a whole, `set_sum` of its heads alone; over
  * `found` the heads in the order found, with `found_round` and `found_role`; `pair_interaction` over
  * found and with: interaction of two of them alone.
- * @throws InputError as {@link prepareAblation} does, and for heads that are not there.
+ * @throws InputError as {@link prepareAblation} does, and for heads that are not there or named twice.
  */
 export async function backups(
   model: Model,
@@ -59,7 +60,11 @@ export async function backups(
   const started = milliseconds();
   const { rounds = DEFAULT_ROUNDS, perRound = DEFAULT_PER_ROUND, seed = 0 } = options;
   const heads = headsOf(model);
-  refuse(headFaults(heads, { first: options.first ?? [], model }));
+  refuse(
+    heads.length === 0
+      ? [{ where: "--backups", found: "a model without attention", wanted: "one with" }]
+      : headFaults(options.first ?? [], { where: "--first", architecture: model.architecture }),
+  );
   const ablated = await prepareAblation(model, prompts, { ...options, advice: REFERENCE_ADVICE });
   const indexOf = (name: HeadName): number =>
     heads.findIndex(({ layer, head }) => layer === name.layer && head === name.head);
@@ -228,21 +233,26 @@ function headsOf({ definition, architecture }: Model): HeadName[] {
   );
 }
 
-function headFaults(
-  heads: readonly HeadName[],
-  { first, model }: { readonly first: readonly HeadName[]; readonly model: Model },
+/** What is wrong with heads that a caller names: some are not there, or named twice. `where` is the option. */
+export function headFaults(
+  named: readonly HeadName[],
+  { where, architecture }: { readonly where: string; readonly architecture: Architecture },
 ): Fault[] {
-  if (heads.length === 0)
-    return [{ where: "--backups", found: "a model without attention", wanted: "one with" }];
-  const { layers, heads: each } = model.architecture;
-  const outside = first.filter(({ layer, head }) => layer >= layers.length || head >= each);
-  if (outside.length === 0) return [];
+  const { layers, heads } = architecture;
+  const nameOf = ({ layer, head }: HeadName): string => `${layer}.${head}`;
+  const isThere = (index: number, size: number): boolean =>
+    Number.isInteger(index) && index >= 0 && index < size;
+  const outside = named
+    .filter(({ layer, head }) => !isThere(layer, layers.length) || !isThere(head, heads))
+    .map(nameOf);
+  const names = named.map(nameOf);
+  const repeated = names.filter((name, at) => names.indexOf(name) !== at);
+  const wanted = `layers 0 to ${layers.length - 1} with heads 0 to ${heads - 1}`;
   return [
-    {
-      where: "--first",
-      found: outside.map(({ layer, head }) => `${layer}.${head}`).join(", "),
-      wanted: `layers 0 to ${layers.length - 1} with heads 0 to ${each - 1}`,
-    },
+    ...(outside.length === 0 ? [] : [{ where, found: outside.join(", "), wanted }]),
+    ...(repeated.length === 0
+      ? []
+      : [{ where, found: `${repeated.join(", ")} again`, wanted: "each head once" }]),
   ];
 }
 

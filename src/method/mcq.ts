@@ -13,7 +13,7 @@ import { mean } from "../numeric/statistics.ts";
 import type { Dataset } from "../result/result.ts";
 import { dataset } from "../result/result.ts";
 import type { Item, Items } from "../task/question-items.ts";
-import type { HeadName } from "./backups.ts";
+import { type HeadName, headFaults } from "./backups.ts";
 import { swaps } from "./mcq-mutations.ts";
 import { classStep, codeSteps, headName, nodeSteps, type StepRun } from "./mcq-procedure.ts";
 import { type LetterMetric, letterUnits } from "./mcq-scores.ts";
@@ -54,7 +54,7 @@ const PARTS = 100;
  *
  * @returns one dataset with the variables of each step; `attrs.steps` says which are whose, and `mcqStep` takes one out.
  * Means are over questions, with 95 % bootstrap intervals; effects are (resampled − as it is).
- * @throws InputError for too few questions, questions that are all the same, heads or ranks that are not there.
+ * @throws InputError for too few questions, questions that are all the same, heads or ranks that are not there, heads named twice.
  */
 export async function mcq(model: Model, items: Items, options: McqOptions = {}): Promise<Dataset> {
   const started = milliseconds();
@@ -185,16 +185,7 @@ function faultsOf(
       wanted: "at least two: the values of one are put into another",
     });
   }
-  const layers = architecture.layers.length;
-  const outside = heads.filter(({ layer, head }) => layer >= layers || head >= architecture.heads);
-  if (outside.length > 0) {
-    const wanted = `layers 0 to ${layers - 1} with heads 0 to ${architecture.heads - 1}`;
-    faults.push({ where: "--heads", found: outside.map(headName).join(", "), wanted });
-  }
-  const named = heads.map(headName);
-  const repeated = named.filter((name, index) => named.indexOf(name) !== index);
-  if (repeated.length > 0)
-    faults.push({ where: "--heads", found: `${repeated.join(", ")} again`, wanted: "each head once" });
+  faults.push(...headFaults(heads, { where: "--heads", architecture }));
   if (rank > architecture.dHead)
     faults.push({
       where: "--rank",

@@ -1,8 +1,7 @@
 /** @file The options of `attention`. */
 import type { AttendedFrom } from "../../method/attention-targets.ts";
 import { MAX_PAIRS } from "../../model/pair-spec.ts";
-import { choice, names, whole } from "../fields.ts";
-import { HEAD_PATTERN } from "../heads.ts";
+import { choice, heads, whole } from "../fields.ts";
 import type { CommandOptions, OptionFault } from "./entry.ts";
 import { DEFAULT_TASK_PAIRS, type PromptOptions, promptFaults, promptsWith } from "./prompts.ts";
 import { type MachineOptions, machine, type OutputOptions, outputs, perPair, showFaults } from "./shared.ts";
@@ -47,7 +46,7 @@ export const attention: CommandOptions<AttentionOptions> = {
       help: "attention to roles: from the last position (last, default), or all",
     },
     patterns: {
-      read: names,
+      read: heads("all"),
       takes: "<heads>",
       under: "measure",
       help: "heads whose patterns are shown, e.g. 9.6,9.9, or all (default: the two strongest of each score)",
@@ -63,7 +62,7 @@ export const attention: CommandOptions<AttentionOptions> = {
     ...outputs,
   },
   together(options) {
-    const { repeat, patterns } = options;
+    const { repeat } = options;
     const faults: OptionFault[] = [...showFaults(options)];
     if (repeat === undefined) faults.push(...promptFaults(options));
     else {
@@ -72,10 +71,6 @@ export const attention: CommandOptions<AttentionOptions> = {
         faults.push({ option, found: "--repeat", wanted: "one of the two" });
       }
     }
-    const strange =
-      patterns?.join() === "all" ? [] : (patterns?.filter((name) => !HEAD_PATTERN.test(name)) ?? []);
-    if (strange.length > 0)
-      faults.push({ option: "patterns", found: strange.join(", "), wanted: "heads such as 9.6,9.9, or all" });
     return faults;
   },
 };

@@ -4,8 +4,7 @@ import { DEFAULT_DRAWS } from "../../method/ablated-units.ts";
 import type { Ablation } from "../../method/ablation.ts";
 import { DEFAULT_PER_ROUND, DEFAULT_ROUNDS } from "../../method/backups.ts";
 import { DEFAULT_TOP_PERCENT } from "../../method/hydra.ts";
-import { between, choice, flag, names, whole } from "../fields.ts";
-import { HEAD_PATTERN } from "../heads.ts";
+import { between, choice, flag, heads, whole } from "../fields.ts";
 import type { CommandOptions, OptionFault } from "./entry.ts";
 import { type PromptOptions, promptFaults, promptsWith } from "./prompts.ts";
 import {
@@ -62,7 +61,7 @@ export const hydra: CommandOptions<HydraOptions> = {
       help: "instead: heads ablated together, and those that step in for them",
     },
     first: {
-      read: names,
+      read: heads(),
       takes: "<heads>",
       under: "cells",
       help: "with --backups: heads to begin with, e.g. 9.6,9.9 (default: those that add most themselves)",
@@ -109,9 +108,6 @@ export const hydra: CommandOptions<HydraOptions> = {
     for (const option of ["heads", "clamp", "top-percent", "per-pair"] as const) {
       if (backups === true) refuse(option, "--backups", "one of the two");
     }
-    const strange = options.first?.filter((name) => !HEAD_PATTERN.test(name)) ?? [];
-    if (strange.length > 0)
-      faults.push({ option: "first", found: strange.join(", "), wanted: "heads such as 9.6,9.9" });
     return faults;
   },
 };

@@ -1,9 +1,8 @@
 /** @file The options of `mcq`. */
 import { MCQ_DEFAULTS } from "../../method/mcq.ts";
 import { type LetterMetric, letterMetrics } from "../../method/mcq-scores.ts";
-import { between, choice, names, text, whole } from "../fields.ts";
-import { HEAD_PATTERN } from "../heads.ts";
-import type { CommandOptions, OptionFault } from "./entry.ts";
+import { between, choice, heads, text, whole } from "../fields.ts";
+import type { CommandOptions } from "./entry.ts";
 import { bos, count } from "./prompts.ts";
 import {
   draws,
@@ -60,7 +59,7 @@ export const mcq: CommandOptions<McqOptions> = {
       help: `of the metric, by the smallest set of nodes (default ${MCQ_DEFAULTS.share})`,
     },
     heads: {
-      read: names,
+      read: heads(),
       takes: "<heads>",
       under: "cells",
       help: "heads that are cut to low rank, e.g. 9.6,9.9 (default: those that find the right letter)",
@@ -80,11 +79,5 @@ export const mcq: CommandOptions<McqOptions> = {
     ...machine,
     ...outputs,
   },
-  together(options) {
-    const faults: OptionFault[] = [...showFaults(options)];
-    const strange = options.heads?.filter((name) => !HEAD_PATTERN.test(name)) ?? [];
-    if (strange.length > 0)
-      faults.push({ option: "heads", found: strange.join(", "), wanted: "heads such as 9.6,9.9" });
-    return faults;
-  },
+  together: showFaults,
 };
