@@ -1,7 +1,7 @@
 /** @file `crosspatch abilities`: the accuracy table of the embedded model's card. */
 import type { Command } from "commander";
-import { z } from "zod";
-import { type Fault, refuse } from "../core/errors.ts";
+import { choice, flag, type OptionReaders, typedFields, whole } from "../job/fields.ts";
+import { outputs, seed } from "../job/options/shared.ts";
 import { measureAbilities } from "../method/abilities.ts";
 import { load } from "../model/load.node.ts";
 import { formatJson } from "../result/json.ts";
@@ -13,18 +13,23 @@ import { progress } from "./progress.ts";
 const POLICIES = ["base", "v1", "aligned"] as const;
 const MAX_EXAMPLES = 100_000; // as many as pairs of prompts: hours
 
-const schema = z.strictObject({
-  n: z.coerce.number("a whole number").int().min(1).max(MAX_EXAMPLES),
-  seed: z.coerce
-    .number("a whole number")
-    .int()
-    .min(0)
-    .max(2 ** 32 - 1),
-  policy: z.enum(POLICIES).optional(),
-  json: z.string().min(1).optional(),
-  quiet: z.boolean(),
-  debug: z.boolean().optional(),
-});
+interface AbilityOptions {
+  readonly n: number;
+  readonly seed: number;
+  readonly policy?: (typeof POLICIES)[number];
+  readonly json?: string;
+  readonly quiet: boolean;
+  readonly debug?: boolean;
+}
+
+const abilityOptions: OptionReaders<AbilityOptions> = {
+  n: { read: whole(1, MAX_EXAMPLES) },
+  seed: seed("which examples are drawn"),
+  policy: { read: choice(POLICIES) },
+  json: outputs.json,
+  quiet: outputs.quiet,
+  debug: { read: flag },
+};
 
 export function addAbilities(program: Command, io: Io): void {
   program
@@ -40,8 +45,8 @@ export function addAbilities(program: Command, io: Io): void {
     .option("--policy <policy>", "base, v1 or aligned: which refusals are aimed at (default: by the name)")
     .option("--json <file>", "the result as JSON, - for standard output, instead of a table")
     .option("--quiet", "no progress", false)
-    .action(async (name: string, given: unknown) => {
-      const options = parse(given);
+    .action(async (name: string, given: Readonly<Record<string, unknown>>) => {
+      const options = typedFields(abilityOptions, given);
       const policy = options.policy ?? POLICIES.find((known) => name.endsWith(`-${known}`)) ?? "base";
       const model = await load(name);
       const bar = progress(io.stderr, { label: "abilities", quiet: options.quiet, format: String });
@@ -60,21 +65,6 @@ export function addAbilities(program: Command, io: Io): void {
         await model.close();
       }
     });
-}
-
-function parse(given: unknown): z.output<typeof schema> {
-  const parsed = schema.safeParse(given);
-  if (parsed.success) return parsed.data;
-  refuse(
-    parsed.error.issues.map(
-      (issue): Fault => ({
-        where: `--${issue.path.join(".")}`,
-        found: JSON.stringify((given as Record<string, unknown>)[String(issue.path[0])]),
-        wanted: issue.message,
-      }),
-    ),
-  );
-  throw parsed.error;
 }
 
 /** The table of the card, in Markdown. */

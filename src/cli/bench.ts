@@ -3,9 +3,8 @@ import { mkdir, writeFile } from "node:fs/promises";
 import { cpus, homedir, loadavg, release, totalmem, type } from "node:os";
 import { join } from "node:path";
 import { type Command, Option } from "commander";
-import { z } from "zod";
-import type { Fault } from "../core/errors.ts";
-import { inputError, refuse } from "../core/errors.ts";
+import { inputError } from "../core/errors.ts";
+import { typedFields } from "../job/fields.ts";
 import type { LoadedModel } from "../model/load.node.ts";
 import { load } from "../model/load.node.ts";
 import type { PairSpec } from "../model/pair-spec.ts";
@@ -15,6 +14,7 @@ import { EAP, eapRow } from "./bench/eap.ts";
 import { edgesRow } from "./bench/edges.ts";
 import { type Growth, growth, growthFigure } from "./bench/growth.ts";
 import { compare, finish, plainRival, type Rival, type Row, type RowResult, start } from "./bench/measure.ts";
+import { type BenchOptions, benchOptions, CHOICES } from "./bench/options.ts";
 import { PEER_NAMES, PEERS, type Peer, type PeerFacts, startPeer } from "./bench/peer.ts";
 import { inProcess, type ProbeTask, probe } from "./bench/probe.ts";
 import { environment } from "./bench/python.ts";
@@ -36,34 +36,6 @@ const SMOLLM = "SmolLM2-135M";
 const SEEDED = "GPT-2-small-shaped";
 const BUDGET_BYTES = 300e6;
 const MATMUL_SECONDS = 3;
-
-/** Peers of the rows of patching, and that of the row of causal tracing. */
-const CHOICES = [...PEER_NAMES, "rome"] as const;
-type Choice = (typeof CHOICES)[number];
-
-const schema = z.strictObject({
-  rows: z.enum(["headline", "short", "all", "none"]),
-  peers: z.string().transform((list, context): readonly Choice[] => {
-    const names = list === "all" ? CHOICES : list === "none" ? [] : list.split(",");
-    const unknown = names.filter((name) => !(CHOICES as readonly string[]).includes(name));
-    if (unknown.length > 0) context.addIssue(`${unknown.join()}: not among all, none, ${CHOICES.join(", ")}`);
-    return names as readonly Choice[];
-  }),
-  repeats: z.coerce.number().int().min(1).max(100),
-  sample: z.coerce.number().int().min(1),
-  threads: z.coerce.number().int().min(1).max(1024),
-  python: z.string().optional(),
-  edges: z.boolean(),
-  eap: z.boolean(),
-  atp: z.boolean(),
-  growth: z.boolean(),
-  memoryTest: z.boolean(),
-  out: z.string(),
-  cache: z.string(),
-  probe: z.string().optional(),
-  debug: z.boolean().optional(),
-});
-type BenchOptions = z.output<typeof schema>;
 
 export function addBench(program: Command, io: Io): void {
   program
@@ -104,25 +76,11 @@ export function addBench(program: Command, io: Io): void {
       join(io.env.XDG_CACHE_HOME ?? join(homedir(), ".cache"), "crosspatch", "bench"),
     )
     .addOption(new Option("--probe <task>").hideHelp())
-    .action(async (model: string | undefined, given: unknown) => {
-      const options = parse(given);
+    .action(async (model: string | undefined, given: Readonly<Record<string, unknown>>) => {
+      const options = typedFields(benchOptions, given);
       if (options.probe === undefined) await bench(model, { options, io });
       else io.stdout.write(JSON.stringify(await probe(JSON.parse(options.probe) as ProbeTask)));
     });
-}
-
-function parse(given: unknown): BenchOptions {
-  const parsed = schema.safeParse(given);
-  if (parsed.success) return parsed.data;
-  const faults = parsed.error.issues.map(
-    (issue): Fault => ({
-      where: `--${issue.path.join(".").replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`,
-      found: JSON.stringify((given as Record<string, unknown>)[String(issue.path[0])]),
-      wanted: issue.message,
-    }),
-  );
-  refuse(faults);
-  throw parsed.error;
 }
 
 interface Bench {
