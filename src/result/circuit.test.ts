@@ -91,6 +91,29 @@ describe("a circuit as JSON", () => {
     expect(complaint(() => readCircuit("{}", graph, about))).toMatch(/^circuit.json, edges: found nothing/);
   });
 
+  test("values nested without end are refused like any other", () => {
+    const deep = "[".repeat(20_000) + "]".repeat(20_000);
+    const shown = '[[[["…"]]]]';
+    const edge = '"m0->m1":{"score":DEEP,"in_graph":DEEP},"m0->logits":DEEP';
+    const text = `{"cfg":{"n_layers":DEEP},"nodes":DEEP,"edges":{${edge}}}`.replaceAll("DEEP", deep);
+    expect(complaint(() => readEdgeList(text, graph, about)).split("\n")).toEqual([
+      `circuit.json, cfg.n_layers: found ${shown}; wanted 2, as the model has.`,
+      `circuit.json, nodes: found ${shown}; wanted an object.`,
+      `circuit.json, edges.m0->m1.in_graph: found ${shown}; wanted true or false.`,
+      `circuit.json, edges.m0->m1.score: found ${shown}; wanted a number.`,
+      `circuit.json, edges.m0->logits: found ${shown}; wanted {"score": number, "in_graph": boolean}.`,
+    ]);
+    expect(complaint(() => readCircuit(`{"edges":${deep},"cfg":${deep}}`, graph, about)).split("\n")).toEqual(
+      [
+        `circuit.json, cfg: found ${shown}; wanted an object.`,
+        `circuit.json, edges: found ${shown}; wanted an object with an entry for each edge.`,
+      ],
+    );
+    expect(complaint(() => readCircuit(deep, graph, about))).toBe(
+      `circuit.json: found ${shown}; wanted a circuit: an object with edges.`,
+    );
+  });
+
   test("a file with hundreds of faults is refused with the first, and their number", () => {
     const edges = Object.fromEntries(Array.from({ length: 300 }, (_, i) => [`m${i + 5}->logits`, {}]));
     const lines = complaint(() => readCircuit(JSON.stringify({ edges }), graph, about)).split("\n");

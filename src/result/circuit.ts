@@ -5,6 +5,7 @@
 
 import type { Fault } from "../core/errors.ts";
 import { InputError, inputError } from "../core/errors.ts";
+import { excerpt } from "../core/excerpt.ts";
 import type { Architecture } from "../model/architecture.ts";
 import type { EdgeGraph } from "../model/edge-graph.ts";
 import { edgeName, edgeNames, sourceName } from "../model/edge-graph.ts";
@@ -57,6 +58,8 @@ function isParallel({ targets, reads }: EdgeGraph): boolean {
 
 /** Faults that are listed; a file of another model would have one for every edge. */
 const MAX_FAULTS = 20;
+/** Characters of a value that a message has room for. */
+const MAX_SHOWN = 80;
 
 /**
  * Reads a circuit, of this program or of the EAP-IG and MIB tools. Edges that it does not list are not in it and have
@@ -72,11 +75,7 @@ export function readCircuit(
 ): Circuit {
   const faults: Fault[] = [];
   const expect = (place: string, found: unknown, wanted: string): void => {
-    faults.push({
-      where: `${where}, ${place}`,
-      found: JSON.stringify(found)?.slice(0, 80) ?? "nothing",
-      wanted,
-    });
+    faults.push({ where: `${where}, ${place}`, found: excerpt(found, MAX_SHOWN), wanted });
   };
   const whole = parsed(text, where);
   const { cfg, nodes, edges } = whole;
@@ -132,8 +131,7 @@ function parsed(text: string, where: string): Readonly<Record<string, unknown>> 
   } catch {
     throw inputError(where, "text that is no JSON", "a circuit as JSON");
   }
-  if (!isRecord(value))
-    throw inputError(where, JSON.stringify(value).slice(0, 80), "a circuit: an object with edges");
+  if (!isRecord(value)) throw inputError(where, excerpt(value, MAX_SHOWN), "a circuit: an object with edges");
   return value;
 }
 

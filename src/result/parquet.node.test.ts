@@ -63,6 +63,25 @@ test("the table is tidy: SQL over labels finds the planted head; sorted rows sti
   expect(toJson(await readParquet(sorted))).toEqual(toJson(layerByHead()));
 });
 
+test("labels that the metadata does not list are refused, whatever their type", async () => {
+  const path = join(folder, "layers.parquet");
+  const other = join(folder, "other.parquet");
+  await writeParquet(layerByHead(), path);
+  const connection = await (await DuckDBInstance.create(":memory:")).connect();
+  const quoted = (file: string): string => `'${file.replaceAll("'", "''")}'`;
+  const metadata = await connection.runAndReadAll(
+    `SELECT decode(value) FROM parquet_kv_metadata(${quoted(path)})`,
+  );
+  await connection.run(
+    `COPY (SELECT * REPLACE (layer::BIGINT AS layer) FROM ${quoted(path)} LIMIT 1) TO ${quoted(other)} ` +
+      `(FORMAT parquet, KV_METADATA {crosspatch: ${quoted(String(metadata.getRows()[0]?.[0]))}})`,
+  );
+  connection.closeSync();
+  await expect(readParquet(other)).rejects.toThrow(
+    /other\.parquet, row 0, layer: found 0; wanted a label that the metadata lists\.$/,
+  );
+});
+
 test("a file that is no crosspatch Parquet is refused", async () => {
   const path = join(folder, "no.parquet");
   await writeFile(path, "PAR1 not really");

@@ -136,7 +136,9 @@ function readVariables(
       const position = positions.get(label as Label);
       if (position === undefined) {
         const where = `${source.path}, row ${row}, ${name}`;
-        faults.push({ where, found: JSON.stringify(label), wanted: "a label that the metadata lists" });
+        // Columns of a file written again may hold 64-bit integers, which JSON has no form of.
+        const found = typeof label === "bigint" ? String(label) : JSON.stringify(label);
+        faults.push({ where, found, wanted: "a label that the metadata lists" });
       }
       place.set(name, position ?? 0);
     }

@@ -134,6 +134,10 @@ test("a file that is no result is refused with every fault and where it is", () 
   expect(() => fromJson({ attrs: {}, coords: {}, dims: {}, dataVars: {} }, "r.json")).toThrow(
     /r\.json\.data_vars: found nothing.*\n.*[Uu]nrecognized key: "dataVars"/,
   );
+  const deep: unknown = JSON.parse("[".repeat(20_000) + "]".repeat(20_000));
+  expect(() => fromJson({ attrs: { format: deep }, coords: {}, dims: {}, data_vars: {} })).toThrow(
+    'result.attrs.format: found [[[["…"]]]]; wanted "crosspatch.result/1".',
+  );
 });
 
 test("at reads a cell by label, with what the site's other variables say of it", () => {

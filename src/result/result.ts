@@ -1,5 +1,6 @@
 /** @file A result: a labelled dataset whose JSON form is what `xarray.Dataset.from_dict` reads. */
 import { type Fault, refuse } from "../core/errors.ts";
+import { excerpt } from "../core/excerpt.ts";
 import { sizeOf } from "../core/tensor.ts";
 
 /** JSON values; attributes hold nothing else. */
@@ -69,7 +70,7 @@ export function datasetFaults(parts: Dataset): Fault[] {
   if (format !== undefined && format !== RESULT_FORMAT) {
     faults.push({
       where: "attrs.format",
-      found: JSON.stringify(format),
+      found: excerpt(format, MAX_NAME_CHARACTERS),
       wanted: JSON.stringify(RESULT_FORMAT),
     });
   }
