@@ -8,7 +8,8 @@
 import { createHash } from "node:crypto";
 import { mkdir, readdir, readFile, rm, stat } from "node:fs/promises";
 import { join } from "node:path";
-import { type Fault, InputError } from "../core/errors.ts";
+import { isDeepStrictEqual } from "node:util";
+import { InputError, inputError } from "../core/errors.ts";
 import { type Experiment, experimentJson } from "../job/experiment.ts";
 import type { Kept } from "../method/measure.ts";
 import { fromJson } from "../result/json.ts";
@@ -20,7 +21,8 @@ import { intoDirectory } from "./paths.ts";
 
 const EXPERIMENT = "experiment.json";
 const LOG = "waves.log";
-const RESULTS = ["result.json", "result.parquet"] as const;
+const [JSON_RESULT, PARQUET_RESULT] = ["result.json", "result.parquet"] as const;
+const ADVICE = "Name another directory, or remove this one.";
 /** Larger ones are no result of ours: those of many cells are Parquet. */
 const MAX_JSON_BYTES = 256 * 2 ** 20;
 const MAX_EXPERIMENT_BYTES = 16 * 2 ** 20;
@@ -48,12 +50,10 @@ export async function takeDirectory(
   { experiment, where }: { readonly experiment: Experiment; readonly where: string },
 ): Promise<RunDirectory> {
   const own: Json = experimentJson(await intoDirectory(experiment, path));
-  const refused = (found: string, wanted: string): InputError =>
-    new InputError([
-      { where, found, wanted, fix: "Name another directory, or remove this one." } satisfies Fault,
-    ]);
+  const refused = (found: string, wanted: string): InputError => inputError(where, found, wanted, ADVICE);
   const there = await experimentIn(path);
-  if (there !== undefined && JSON.stringify(there) !== JSON.stringify(own)) {
+  // Held against what is read back of its own text; and value by value, as what is there may nest without end.
+  if (there !== undefined && !isDeepStrictEqual(there, JSON.parse(JSON.stringify(own)))) {
     throw refused(`${path}, a run of another experiment`, "a new directory, or one of the same experiment");
   }
 
@@ -106,33 +106,49 @@ export async function takeDirectory(
   };
 }
 
-/** The experiment that a directory is of; nothing readable counts as another one. */
+/** The experiment that a directory is of. @throws InputError where its file is there and cannot be read. */
 async function experimentIn(path: string): Promise<unknown> {
-  const file = join(path, EXPERIMENT);
+  return await readJson(join(path, EXPERIMENT), MAX_EXPERIMENT_BYTES, "the experiment of a run directory");
+}
+
+/** @throws InputError where the result is there and cannot be read. */
+async function resultIn(path: string): Promise<Dataset | undefined> {
+  const [json, parquet] = [join(path, JSON_RESULT), join(path, PARQUET_RESULT)];
+  const wanted = "the result of a run";
+  const value = await readJson(json, MAX_JSON_BYTES, wanted);
+  if (value !== undefined) return await advised(() => fromJson(value, json));
+  if ((await stat(parquet).catch(() => undefined)) === undefined) return undefined;
+  return await advised(() =>
+    readParquet(parquet).catch((error: unknown) => {
+      if (error instanceof InputError) throw error;
+      throw inputError(parquet, `what cannot be read (${(error as Error).message.slice(0, 100)})`, wanted);
+    }),
+  );
+}
+
+/** The value of a file of JSON, if it is there. */
+async function readJson(file: string, mostBytes: number, wanted: string): Promise<unknown> {
   const found = await stat(file).catch(() => undefined);
   if (found === undefined) return undefined;
-  if (!found.isFile() || found.size > MAX_EXPERIMENT_BYTES) return null;
+  if (!found.isFile()) throw inputError(file, "no file", wanted, ADVICE);
+  if (found.size > mostBytes)
+    throw inputError(file, `${found.size} bytes`, `${wanted}, at most ${mostBytes} bytes`, ADVICE);
+  const text = await readFile(file, "utf8");
   try {
-    return JSON.parse(await readFile(file, "utf8"));
-  } catch {
-    return null;
+    return JSON.parse(text);
+  } catch (error) {
+    throw inputError(file, `what is not JSON (${(error as Error).message.slice(0, 100)})`, wanted, ADVICE);
   }
 }
 
-async function resultIn(path: string): Promise<Dataset | undefined> {
-  for (const name of RESULTS) {
-    const file = join(path, name);
-    const found = await stat(file).catch(() => undefined);
-    if (found === undefined) continue;
-    if (name === "result.parquet") return await readParquet(file);
-    if (found.size > MAX_JSON_BYTES) {
-      throw new InputError([
-        { where: file, found: `${found.size} bytes`, wanted: `at most ${MAX_JSON_BYTES}` },
-      ]);
-    }
-    return fromJson(JSON.parse(await readFile(file, "utf8")), file);
+/** Says of every fault of a file in a run directory what to do about it. */
+async function advised<T>(read: () => T | Promise<T>): Promise<T> {
+  try {
+    return await read();
+  } catch (error) {
+    if (!(error instanceof InputError)) throw error;
+    throw new InputError(error.faults.map((fault) => ({ ...fault, fix: ADVICE })));
   }
-  return undefined;
 }
 
 /** Removes what a killed process was writing when it was killed. */
