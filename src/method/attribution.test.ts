@@ -111,6 +111,29 @@ describe("a linear network", () => {
     expect((result.attrs.hidden as { bound: number }).bound).toBeGreaterThan(Math.abs(rest));
   });
 
+  test("exact values of several pairs have an interval of their own, from the least pair to the greatest of two", async () => {
+    const { clean, corrupt } = toyPair;
+    const other = idPair(clean.ids, corrupt.ids.with(0, 2), { answer: 6, foil: 1, id: "1" });
+    const options = { sites: ["z"], samples: 0 };
+    const [both, ...each] = await Promise.all(
+      [[toyPair, other], [toyPair], [other]].map((pairs) =>
+        attribution(model, pairs, { ...options, verifyTop: pairs.length === 2 ? 3 : 1e6 }),
+      ),
+    );
+    const [first, second] = each.map((one) => values(one, "z_exact"));
+    const known = values(both as Dataset, "z_exact").flatMap((value, cell) =>
+      Number.isNaN(value) ? [] : [cell],
+    );
+    expect(known.length).toBe(3);
+    for (const [end, pick] of [["low", Math.min] as const, ["high", Math.max] as const]) {
+      const found = values(both as Dataset, `z_exact_ci_${end}`);
+      for (const [cell, value] of found.entries()) {
+        if (!known.includes(cell)) expect(value).toBeNaN();
+        else expect(value).toBeCloseTo(pick(first?.[cell] ?? 0, second?.[cell] ?? 0), 12);
+      }
+    }
+  });
+
   test("the bound on what was not verified covers it as often as it says, and closes in on it", async () => {
     const all = values(await attribution(model, [toyPair], { ...QUICK, sites: ["z"] }), "z");
     const rest = all.toSorted((a, b) => Math.abs(b) - Math.abs(a))[3] ?? Number.NaN;

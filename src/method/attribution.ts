@@ -13,9 +13,10 @@ import { defaultMetric, metricNames, metricPlans } from "../metric/plan.ts";
 import type { Model } from "../model/model.ts";
 import type { Pair } from "../model/pair.ts";
 import type { Interval } from "../numeric/statistics.ts";
-import { bootstrapMean, mean, spearman } from "../numeric/statistics.ts";
+import { bootstrapMean, mean } from "../numeric/statistics.ts";
 import type { Dataset, Json, Variable } from "../result/result.ts";
 import { dataset } from "../result/result.ts";
+import { agreement, agreementWarnings } from "./agreement.ts";
 import type { LayerCells } from "./attribution-cells.ts";
 import type { AttributionPair, Estimates } from "./attribution-estimate.ts";
 import { estimateEffects, memoryWarnings } from "./attribution-estimate.ts";
@@ -189,7 +190,7 @@ export function ranked({ cells, pairs }: AttributionSetup, found: Estimates): Ra
  *
  * @returns a dataset with, for each site, `<site>`, the estimated change of the metric (mean over pairs), `<site>_score`,
  * what cells are ranked by (the mean size), `<site>_exact`, the exact change where it was verified, and with several
- * pairs the 95 % interval of the mean, `<site>_ci_low` and `<site>_ci_high`. Attributes tell the passes spent, how
+ * pairs the 95 % intervals of both means, `<site>_ci_low`, `<site>_exact_ci_low`, …. Attributes tell the passes spent, how
  * estimates and exact values agree, and the bound on what was not verified.
  * @throws InputError as {@link prepareAttribution} does.
  */
@@ -212,9 +213,10 @@ export async function attribution(
   const top = order.slice(0, verifyTop);
   const how = { stateBytes: options.stateBytes, signal: options.signal };
   const values = await exactEffects(model, setup.exact, { ...how, cells: setup.cells, places: top });
-  const exact = top.map((_, index) =>
-    mean(pairs.map((_, pair) => values[pair * top.length + index] ?? Number.NaN)),
+  const exactByPair = top.map((_, index) =>
+    pairs.map((__, pair) => values[pair * top.length + index] ?? Number.NaN),
   );
+  const compared = { estimates: top.map(({ signed }) => signed), exact: exactByPair.map(mean) };
   const rest = order.slice(top.length);
   const bound =
     samples > 0 && rest.length > 0
@@ -245,13 +247,14 @@ export async function attribution(
     backwards: found.passes.backwards,
     cells: order.length * pairs.length,
     verified: top.length,
-    ...agreement(top, exact),
+    ...agreement(compared),
     ...(bound === undefined
       ? {}
       : { hidden: { ...bound, bound: Number.isFinite(bound.bound) ? bound.bound : null } }),
     warnings: [
       ...baselineWarnings(pairs, baselines, setup.metric),
       ...memoryWarnings(model, setup.runs, { streams: follows(estimator) ? 1 : 0 }),
+      ...agreementWarnings(compared, INSTEAD[estimator.kind]),
     ],
     options: {
       sites: [...(options.sites ?? DEFAULT_SITES)],
@@ -274,7 +277,7 @@ export async function attribution(
     attrs: { ...attrs, ...bootstrap?.attrs },
     dims: dimsOf(summary.grids, perPair ? pairs.length : undefined),
     coords: coordsOf(summary, { perPair, metric: setup.metric }),
-    dataVars: variables(setup, found, { top, exact, unit, bootstrap, perPair }),
+    dataVars: variables(setup, found, { top, exactByPair, unit, bootstrap, perPair }),
   });
 }
 
@@ -297,34 +300,28 @@ function named(estimator: Estimator): Record<string, Json> {
   }
 }
 
-/** How estimates and exact values of the verified cells agree. */
-function agreement(top: readonly RankedCell[], exact: readonly number[]): Record<string, Json> {
-  if (top.length === 0) return {};
-  const signed = top.map((cell) => cell.signed);
-  const errors = signed.map((value, i) => Math.abs(value - (exact[i] ?? Number.NaN)));
-  const correlation = spearman(signed, exact);
-  return {
-    verify_rank_correlation: Number.isNaN(correlation) ? null : correlation,
-    verify_max_abs_error: Math.max(...errors),
-    verify_mean_abs_exact: mean(exact.map(Math.abs)),
-    verify_sign_agreement: mean(
-      signed.map((value, i) => (Math.sign(value) === Math.sign(exact[i] ?? 0) ? 1 : 0)),
-    ),
-  };
-}
+const NO_INTERVAL: Interval = { estimate: Number.NaN, low: Number.NaN, high: Number.NaN };
+
+/** What to do where estimates cannot be gone by. */
+const INSTEAD: Readonly<Record<Estimator["kind"], string>> = {
+  atp: "try --method ig, or patch",
+  "atp-star": "try --method ig, or patch",
+  ig: "try more --steps, or patch",
+};
 
 function variables(
   { cells, pairs }: AttributionSetup,
   found: Estimates,
   how: {
     readonly top: readonly RankedCell[];
-    readonly exact: readonly number[];
+    /** [cell of top][pair] */
+    readonly exactByPair: readonly (readonly number[])[];
     readonly unit: string;
     readonly bootstrap: Bootstrap | undefined;
     readonly perPair: boolean;
   },
 ): Record<string, Variable> {
-  const { top, exact, unit, bootstrap, perPair } = how;
+  const { top, exactByPair, unit, bootstrap, perPair } = how;
   const dataVars: Record<string, Variable> = {};
   for (const [index, { grid }] of cells.entries()) {
     const signed = found.signed[index] ?? new Float64Array(0);
@@ -335,29 +332,34 @@ function variables(
       const data = Float64Array.from({ length: grid.size }, (_, cell) => of(cell));
       dataVars[grid.name + suffix] = { dims: [...grid.dims], data, attrs: { unit, ...attrs } };
     };
-    add("", { quantity: "effect", long_name: "estimated effect of patching" }, (cell) =>
+    add("", { quantity: "estimate", long_name: "estimated effect of patching" }, (cell) =>
       mean(column(signed, cell)),
     );
     add("_score", { detail: true, long_name: "mean size of the estimate over pairs: the ranking" }, (cell) =>
       mean(column(score, cell)),
     );
-    if (bootstrap !== undefined) {
+    const intervals = (name: string, valuesOf: (cell: number) => readonly number[] | Float64Array): void => {
+      if (bootstrap === undefined) return;
       const drawn = bootstrap.drawn(pairs.length);
-      const of = (cell: number): Interval => bootstrapMean(column(signed, cell), drawn);
+      const of = (cell: number): Interval => {
+        const own = valuesOf(cell);
+        return own.length === 0 ? NO_INTERVAL : bootstrapMean(own, drawn);
+      };
       const { dims, size } = grid;
-      Object.assign(dataVars, intervalVariables(grid.name, { dims, unit, over: "pairs", cells: size, of }));
-    }
+      Object.assign(dataVars, intervalVariables(name, { dims, unit, over: "pairs", cells: size, of }));
+    };
+    intervals(grid.name, (cell) => column(signed, cell));
     if (top.length > 0) {
       const known = new Map(
         top.flatMap((place, i) =>
-          place.grid === index ? [[place.cell, exact[i] ?? Number.NaN] as const] : [],
+          place.grid === index ? [[place.cell, exactByPair[i] ?? []] as const] : [],
         ),
       );
-      add(
-        "_exact",
-        { long_name: "exact effect of patching, where verified" },
-        (cell) => known.get(cell) ?? Number.NaN,
+      const valuesOf = (cell: number): readonly number[] => known.get(cell) ?? [];
+      add("_exact", { long_name: "exact effect of patching, where verified" }, (cell) =>
+        mean(valuesOf(cell)),
       );
+      intervals(`${grid.name}_exact`, valuesOf);
     }
     if (perPair) {
       dataVars[`${grid.name}_per_pair`] = {

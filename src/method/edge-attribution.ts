@@ -18,9 +18,10 @@ import type { EdgeGraph } from "../model/edge-graph.ts";
 import { edgeGraph, edgeName } from "../model/edge-graph.ts";
 import type { Model } from "../model/model.ts";
 import type { Pair } from "../model/pair.ts";
-import { bootstrapMean, drawResamples, mean, spearman } from "../numeric/statistics.ts";
+import { bootstrapMean, drawResamples, mean } from "../numeric/statistics.ts";
 import type { Dataset, Json, Variable } from "../result/result.ts";
 import { dataset } from "../result/result.ts";
+import { agreement, agreementWarnings } from "./agreement.ts";
 import { gather, pairFaults } from "./attribution-faults.ts";
 import { attributionRuns } from "./attribution-runs.ts";
 import { rankedEdges } from "./edge-pruning.ts";
@@ -101,6 +102,10 @@ export async function edgeAttribution(
   const ranked = rankedEdges(graph, (edge) => Math.abs(means[byEdge.get(edge) ?? -1] ?? Number.NaN));
   const top = ranked.slice(0, verifyTop);
   const exact = await exactScores(model, pairs, { top, graph, metric, direction, seed, options });
+  const compared = {
+    estimates: top.map((edge) => means[byEdge.get(edge) ?? -1] ?? Number.NaN),
+    exact: [...exact.values()],
+  };
   const seconds = (milliseconds() - started) / 1000;
 
   const { unit } = metrics[metric];
@@ -122,12 +127,13 @@ export async function edgeAttribution(
     edges: edges.length,
     sources: graph.sources.length,
     verified: top.length,
-    ...agreement(
-      top.map((edge) => means[byEdge.get(edge) ?? -1] ?? Number.NaN),
-      [...exact.values()],
-    ),
+    ...agreement(compared),
     ...intervals?.attrs,
-    warnings: [...baselineWarnings(pairs, baselines, metric), ...edgeMemoryWarnings(model, runs)],
+    warnings: [
+      ...baselineWarnings(pairs, baselines, metric),
+      ...edgeMemoryWarnings(model, runs),
+      ...agreementWarnings(compared, "--method exact patches every edge"),
+    ],
     options: {
       edges: options.edges === undefined ? "all" : [...options.edges],
       group_kv: graph.groupKv,
@@ -142,7 +148,7 @@ export async function edgeAttribution(
     score: {
       dims: ["edge"],
       data: means,
-      attrs: { unit, quantity: "effect", long_name: "estimated drop of the metric without the edge" },
+      attrs: { unit, quantity: "estimate", long_name: "estimated drop of the metric without the edge" },
     },
   };
   for (const side of intervals === undefined ? [] : (["low", "high"] as const)) {
@@ -247,21 +253,6 @@ async function exactScores(
   });
   const found = dataVars.score?.data ?? [];
   return new Map(top.map((edge, index) => [edge, Number(found[index])] as const));
-}
-
-/** How estimates and exact values of the verified edges agree. */
-function agreement(estimates: readonly number[], exact: readonly number[]): Record<string, Json> {
-  if (exact.length === 0) return {};
-  const errors = estimates.map((value, i) => Math.abs(value - (exact[i] ?? Number.NaN)));
-  const correlation = spearman(estimates, exact);
-  return {
-    verify_rank_correlation: Number.isNaN(correlation) ? null : correlation,
-    verify_max_abs_error: Math.max(...errors),
-    verify_mean_abs_exact: mean(exact.map(Math.abs)),
-    verify_sign_agreement: mean(
-      estimates.map((value, i) => (Math.sign(value) === Math.sign(exact[i] ?? 0) ? 1 : 0)),
-    ),
-  };
 }
 
 /** Draws of all intervals together: a second or two of work. */

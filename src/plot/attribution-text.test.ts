@@ -31,9 +31,49 @@ test("agreement, the bound on the others and the cost", () => {
   };
   expect(agreementLines(checked(attrs))).toEqual([
     "20 largest estimates against exact effects: rank correlation 0.92, largest error 1.6 logit, mean size 2.15 logit, 95 % with the right sign",
-    "28 others, from 64 random subsets: none has an effect above 3.4 logit (95 % confidence, if cells do not interact)",
+    "28 others, from 64 random subsets: none has an effect above 3.4 logit (95 % confidence, if cells do not interact), more than those above have on average: too wide to rule out much; give more --samples",
     "estimated in 2 forward passes and 1 backward pass; checked with 20 exact patches a pair and 64 subsets",
   ]);
+});
+
+test("estimates are called so; what was computed exactly is ranked by that, with its own interval", () => {
+  const found = dataset({
+    attrs: {
+      method: "attribution-patching",
+      metric: "logit_diff",
+      unit: "logit",
+      forwards: 2,
+      backwards: 1,
+      verified: 2,
+      verify_rank_correlation: -1,
+      verify_max_abs_error: 3,
+      verify_mean_abs_exact: 2.5,
+      verify_sign_agreement: 1,
+    },
+    dims: { layer: 2, head: 2 },
+    coords: {},
+    dataVars: {
+      z: { ...over(["layer", "head"], [2, 1, 0.5, 0]), attrs: { unit: "logit", quantity: "estimate" } },
+      z_ci_low: over(["layer", "head"], [1.5, 0.5, 0.25, 0]),
+      z_ci_high: over(["layer", "head"], [2.5, 1.5, 0.75, 0]),
+      z_exact: over(["layer", "head"], [1, 4, none, none]),
+      z_exact_ci_low: over(["layer", "head"], [0.5, 3, none, none]),
+      z_exact_ci_high: over(["layer", "head"], [1.5, 5, none, none]),
+    },
+  });
+  const text = terminal(found, { columns: 120 });
+  expect(text).toContain("estimated effect on logit difference (logit), 0 = no effect");
+  const [title, ...rows] = text.slice(text.indexOf("strongest\n")).trim().split("\n").slice(1);
+  expect(title).toBe(
+    "site  layer  head  estimate  95 % interval of the estimate  exact  95 % interval of the exact",
+  );
+  expect(rows.map((row) => row.trim().split(/ {2,}/))).toEqual([
+    ["z", "0", "1", "+1", "0.5 to 1.5", "4", "3 to 5"],
+    ["z", "0", "0", "+2", "1.5 to 2.5", "1", "0.5 to 1.5"],
+    ["z", "1", "0", "+0.5", "0.25 to 0.75"],
+    ["z", "1", "1", "0", "0 to 0"],
+  ]);
+  expect(agreementLines(found)[0]).toContain("largest error 3 logit (z, layer 0, head 1: +1, exact +4)");
 });
 
 test("nothing checked, and too few subsets for a bound, are said to be so", () => {

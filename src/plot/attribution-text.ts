@@ -1,6 +1,7 @@
 /** @file What there is to say in a terminal about how far estimates can be trusted. */
+import { cellReader, labelsAt, sites } from "../result/cells.ts";
 import type { Dataset } from "../result/result.ts";
-import { formatNumber, unitOf } from "../result/words.ts";
+import { dimWord, formatNumber, formatSigned, unitOf } from "../result/words.ts";
 import { visible, wrap } from "./labels.ts";
 import { type Column, table } from "./table.ts";
 
@@ -156,6 +157,42 @@ function unexplainedWords({ attrs }: Dataset): string[] {
   ];
 }
 
+/** The cell whose estimate is the furthest off: ` (z, layer 20, head 0: +0.89, exact +4.02)`. */
+function worstWords(dataset: Dataset): string {
+  let worst = { error: -1, words: "" };
+  for (const site of sites(dataset)) {
+    const read = cellReader(dataset, site);
+    const count = dataset.dataVars[site]?.data.length ?? 0;
+    for (let index = 0; index < count; index++) {
+      const { value, exact } = read(index);
+      if (exact === undefined || Math.abs(value - exact) <= worst.error) continue;
+      const labels = Object.entries(labelsAt(dataset, site, index));
+      const place = [site, ...labels.map(([dim, label]) => `${dimWord(dim)} ${label}`)].join(", ");
+      const words = ` (${place}: ${formatSigned(value)}, exact ${formatSigned(exact)})`;
+      worst = { error: Math.abs(value - exact), words };
+    }
+  }
+  return worst.words;
+}
+
+/** How the largest estimates agree with what was computed exactly of them; nothing where that is none. */
+export function verifiedLines(dataset: Dataset, against: string): string[] {
+  const of = (name: string): number => Number(dataset.attrs[name] ?? Number.NaN);
+  const verified = of("verified");
+  if (!(verified > 0)) return [];
+  const unit = unitOf(dataset);
+  const measure = (value: number): string => `${formatNumber(value)}${unit === "" ? "" : ` ${unit}`}`;
+  const correlation = of("verify_rank_correlation");
+  return [
+    [
+      `${verified} largest estimates against ${against}:`,
+      ...(Number.isNaN(correlation) ? [] : [`rank correlation ${correlation.toFixed(2)},`]),
+      `largest error ${measure(of("verify_max_abs_error"))}${worstWords(dataset)}, mean size ${measure(of("verify_mean_abs_exact"))},`,
+      `${Math.round(100 * of("verify_sign_agreement"))} % with the right sign`,
+    ].join(" "),
+  ];
+}
+
 /** How estimates agree with what was computed exactly, what the others can hide, and what that cost. */
 export function agreementLines(dataset: Dataset): string[] {
   const { attrs } = dataset;
@@ -163,25 +200,14 @@ export function agreementLines(dataset: Dataset): string[] {
   const unit = unitOf(dataset);
   const measure = (value: number): string => `${formatNumber(value)}${unit === "" ? "" : ` ${unit}`}`;
   const of = (name: string): number => Number(attrs[name] ?? Number.NaN);
-  const lines: string[] = [];
+  const lines = verifiedLines(dataset, "exact effects");
   const verified = of("verified");
-  if (verified > 0) {
-    const correlation = of("verify_rank_correlation");
-    lines.push(
-      [
-        `${verified} largest estimates against exact effects:`,
-        ...(Number.isNaN(correlation) ? [] : [`rank correlation ${correlation.toFixed(2)},`]),
-        `largest error ${measure(of("verify_max_abs_error"))}, mean size ${measure(of("verify_mean_abs_exact"))},`,
-        `${Math.round(100 * of("verify_sign_agreement"))} % with the right sign`,
-      ].join(" "),
-    );
-  }
   const { hidden } = attrs as { readonly hidden?: Readonly<Record<string, number | null>> };
   if (hidden !== undefined) {
     const { bound, cells, samples, confidence } = hidden;
     lines.push(
       typeof bound === "number"
-        ? `${cells} others, from ${samples} random subsets: none has an effect above ${measure(bound)} (${100 * Number(confidence)} % confidence, if cells do not interact)`
+        ? `${cells} others, from ${samples} random subsets: none has an effect above ${measure(bound)} (${100 * Number(confidence)} % confidence, if cells do not interact)${verified > 0 && bound > of("verify_mean_abs_exact") ? ", more than those above have on average: too wide to rule out much; give more --samples" : ""}`
         : `${cells} others: ${samples} random subsets are too few for a bound; give more --samples`,
     );
   }

@@ -1,7 +1,7 @@
 /** @file Tables of cells: bars over one dim, the strongest cells, the most probable tokens. */
 import type { Cell, StrongCell } from "../result/cells.ts";
 import type { Dataset } from "../result/result.ts";
-import { dimWord, formatNumber, formatSigned } from "../result/words.ts";
+import { dimWord, type EffectWord, effectWord, formatNumber, formatSigned } from "../result/words.ts";
 import { displayWidth, labelText, namedLabels, pad, visible } from "./labels.ts";
 import { axisText, type Panel } from "./panels.ts";
 import { type Column, type TableBlock, tableBlocks } from "./table.ts";
@@ -24,7 +24,7 @@ export function barTable(panel: Panel, screen: Screen): string[] {
   const shown = isList
     ? [...panel.cells].sort((a, b) => Math.abs(b.effect) - Math.abs(a.effect)).slice(0, MAX_ROWS)
     : panel.cells;
-  const columns = cellColumns(shown);
+  const columns = cellColumns(shown, panel.word);
   const blocks = tableBlocks(
     [
       { title: panel.x.title, label: "text" },
@@ -72,8 +72,11 @@ function bar(share: number, color: ColorDepth): string {
 
 type Shown = Cell & { readonly effect: number };
 
-/** The columns for what is known of the cells; those that no cell fills are left out. */
-function cellColumns(cells: readonly Shown[]): { title: string; text: (cell: Shown) => string }[] {
+/** The columns for what is known of the cells; those that no cell fills are left out. `word` is what their effects are. */
+function cellColumns(
+  cells: readonly Shown[],
+  word: EffectWord,
+): { title: string; text: (cell: Shown) => string }[] {
   const has = (key: keyof Cell) => cells.some((cell) => cell[key] !== undefined);
   const isEffect = areEffects(cells);
   const optional = (key: "normalized" | "exact") => (cell: Shown) => {
@@ -82,10 +85,11 @@ function cellColumns(cells: readonly Shown[]): { title: string; text: (cell: Sho
   };
   return [
     ...(isEffect ? [] : [{ title: "value", text: (cell: Shown) => formatNumber(cell.value) }]),
-    { title: "effect", text: (cell: Shown) => formatSigned(cell.effect) },
+    { title: word, text: (cell: Shown) => formatSigned(cell.effect) },
     ...(has("normalized") ? [{ title: "normalised", text: optional("normalized") }] : []),
+    ...(has("ciLow") ? [{ title: intervalTitle(cells, word), text: intervalText }] : []),
     ...(has("exact") ? [{ title: "exact", text: optional("exact") }] : []),
-    ...(has("ciLow") ? [{ title: intervalTitle(cells), text: intervalText }] : []),
+    ...(has("exactCiLow") ? [{ title: "95 % interval of the exact", text: exactIntervalText }] : []),
   ];
 }
 
@@ -94,16 +98,23 @@ function areEffects(cells: readonly Shown[]): boolean {
 }
 
 /** What the interval of cells is of: the effect where any has one of that, or where values are effects. */
-export function intervalTitle(cells: readonly Shown[]): string {
+export function intervalTitle(cells: readonly Shown[], word: EffectWord): string {
   const isOfEffect = cells.some(({ effectCiLow }) => effectCiLow !== undefined) || areEffects(cells);
-  return `95 % interval of the ${isOfEffect ? "effect" : "value"}`;
+  return `95 % interval of the ${isOfEffect ? word : "value"}`;
 }
 
 /** `-1.81 to -0.77`, or nothing where a cell has no interval. */
 export function intervalText({ ciLow, ciHigh, effectCiLow = ciLow, effectCiHigh = ciHigh }: Cell): string {
-  return effectCiLow === undefined || effectCiHigh === undefined
-    ? ""
-    : `${formatNumber(effectCiLow)} to ${formatNumber(effectCiHigh)}`;
+  return ends(effectCiLow, effectCiHigh);
+}
+
+/** The same of the exact effect of an estimated cell. */
+export function exactIntervalText({ exactCiLow, exactCiHigh }: Cell): string {
+  return ends(exactCiLow, exactCiHigh);
+}
+
+function ends(low: number | undefined, high: number | undefined): string {
+  return low === undefined || high === undefined ? "" : `${formatNumber(low)} to ${formatNumber(high)}`;
 }
 
 /** Titles and texts of a table of the strongest cells, for terminals and pages. */
@@ -120,7 +131,7 @@ export function strongestRows(
     const named = label === undefined ? undefined : names.get(dim)?.get(label);
     return named === undefined ? "" : labelText(named);
   };
-  const columns = cellColumns(cells);
+  const columns = cellColumns(cells, effectWord(dataset, cells[0]?.site ?? ""));
   return {
     titles: [
       { title: "site", label: "name" },

@@ -2,6 +2,7 @@
 import { labelsOf } from "../result/cells.ts";
 import type { Dataset } from "../result/result.ts";
 import { formatNumber, formatSigned, metricWord, unitOf } from "../result/words.ts";
+import { verifiedLines } from "./attribution-text.ts";
 import { wrap } from "./labels.ts";
 import { type Column, table } from "./table.ts";
 
@@ -107,25 +108,11 @@ export function edgeAgreementLines(dataset: Dataset): string[] {
   const { attrs } = dataset;
   if (attrs.method !== "edge-attribution") return [];
   const of = (name: string): number => Number(attrs[name] ?? Number.NaN);
-  const unit = unitOf(dataset);
-  const measure = (value: number): string => `${formatNumber(value)}${unit === "" ? "" : ` ${unit}`}`;
-  const lines: string[] = [];
-  const verified = of("verified");
-  if (verified > 0) {
-    const correlation = of("verify_rank_correlation");
-    lines.push(
-      [
-        `${verified} largest estimates against exact scores:`,
-        ...(Number.isNaN(correlation) ? [] : [`rank correlation ${correlation.toFixed(2)},`]),
-        `largest error ${measure(of("verify_max_abs_error"))}, mean size ${measure(of("verify_mean_abs_exact"))},`,
-        `${Math.round(100 * of("verify_sign_agreement"))} % with the right sign`,
-      ].join(" "),
-    );
-  }
+  const lines = verifiedLines(dataset, "exact scores");
   const passes = (count: number, kind: string): string =>
     `${formatNumber(count)} ${kind} pass${count === 1 ? "" : "es"}`;
   const seconds = (value: number): string => `${formatNumber(Number(value.toPrecision(2)))} s`;
-  const checked = verified > 0 ? `, with the exact ones in ${seconds(of("seconds"))}` : "";
+  const checked = of("verified") > 0 ? `, with the exact ones in ${seconds(of("seconds"))}` : "";
   lines.push(
     `${of("edges").toLocaleString("en-US")} edges estimated in ${passes(of("forwards"), "forward")} and ` +
       `${passes(of("backwards"), "backward")}: ${seconds(of("seconds_estimate"))}${checked}`,

@@ -64,7 +64,7 @@ describe("scores of edges in a terminal", () => {
 
   test("how estimates agree with exact scores, and what both cost", () => {
     expect(edgeAgreementLines(edges())).toEqual([
-      "2 largest estimates against exact scores: rank correlation 1.00, largest error 0.5 logit, mean size 2 logit, 50 % with the right sign",
+      "2 largest estimates against exact scores: rank correlation 1.00, largest error 0.5 logit (score, edge m0->logits: -3, exact -2.5), mean size 2 logit, 50 % with the right sign",
       "5 edges estimated in 2 forward passes and 1 backward pass: 0.5 s, with the exact ones in 1.3 s",
     ]);
   });

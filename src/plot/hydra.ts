@@ -3,7 +3,7 @@ import type { Dataset, Json } from "../result/result.ts";
 import { metricWord, unitOf } from "../result/words.ts";
 import type { AttributionViews } from "./attribution.ts";
 import { layPanels } from "./panels.ts";
-import { heatMap, type Spec } from "./views.ts";
+import { DOT_NOTE, heatMap, type Spec } from "./views.ts";
 
 /** Parts of an effect, with Okabe & Ito's colours and dashes, told apart also by the colour-blind. */
 const PARTS = [
@@ -32,7 +32,7 @@ export function hydraViews(dataset: Dataset): AttributionViews | undefined {
     notes: [
       "Ablated less clean, means over prompts; direct + later attention + later MLPs + norm = total. Bars: 95 % interval.",
       `Axes are to scale up to ${LINEAR} logits, logarithmic beyond.`,
-      ...(maps.length > 0 ? ["Dot: a head whose 95 % interval excludes no effect."] : []),
+      ...(maps.length > 0 ? [DOT_NOTE] : []),
     ],
     view: {
       vconcat: [

@@ -11,7 +11,7 @@ import {
   shapeOf,
 } from "../result/cells.ts";
 import type { Dataset } from "../result/result.ts";
-import { dimWord } from "../result/words.ts";
+import { dimWord, type EffectWord, effectWord } from "../result/words.ts";
 import { labelText, type NamedLabel, namedLabels } from "./labels.ts";
 
 /** A dim laid along an axis: all of its labels or the chosen ones, in order. */
@@ -34,6 +34,7 @@ export interface PanelCell extends Cell {
 /** A heat map, or bars where `y` is undefined. Cells that were not computed are left out. */
 export interface Panel {
   readonly site: string;
+  readonly word: EffectWord;
   readonly title: string;
   readonly x: Axis;
   readonly y: Axis | undefined;
@@ -153,6 +154,7 @@ function sitePanels(dataset: Dataset, site: string, options: SiteOptions): Panel
   const byGroup = new Map(shown.map((group) => [group, { cells: [] as PanelCell[], missing: 0, first: -1 }]));
   const read = cellReader(dataset, site);
   const none = noEffectValue(dataset, site);
+  const word = effectWord(dataset, site);
   for (const [index, value] of effect.entries()) {
     const group = byGroup.get(groupOf(index));
     const atX = x.index.get(positionOf(xDim, index));
@@ -165,7 +167,15 @@ function sitePanels(dataset: Dataset, site: string, options: SiteOptions): Panel
   return [...byGroup.values()].map(({ cells, missing, first }) => {
     const labels = labelsAt(dataset, site, Math.max(0, first));
     const place = facets.map((dim) => `${dimWord(dim)} ${labels[dim]}`).join(", ");
-    return { site, title: place === "" ? site : `${site}, ${place}`, x: x.axis, y: y?.axis, cells, missing };
+    return {
+      site,
+      word,
+      title: place === "" ? site : `${site}, ${place}`,
+      x: x.axis,
+      y: y?.axis,
+      cells,
+      missing,
+    };
   });
 }
 
@@ -189,6 +199,7 @@ function scalarPanel(dataset: Dataset, names: readonly string[]): Panel {
   const labels = names.map((label) => ({ label, tokens: [] }));
   return {
     site: names.join(", "),
+    word: "effect",
     title: "single terms",
     x: { dim: "term", title: "term", labels },
     y: undefined,

@@ -17,6 +17,7 @@ import { layPanels } from "./panels.ts";
 import { png } from "./png.node.ts";
 import { figureNotes, plot } from "./spec.ts";
 import { svg } from "./svg.ts";
+import { DOT_NOTE } from "./views.ts";
 
 /** layer × head with metric values that are `shift` off the corrupt baseline where `cell` says so. */
 function shifted(shift: number, direction: "denoise" | "noise" = "denoise"): Dataset {
@@ -93,9 +94,7 @@ test("three dims become a panel each; where there are too many, the planted one 
 test("a token cannot attend to later ones, so only other cells without a value count as not computed", () => {
   expect(layPanels(destinationBySource()).panels[0]?.missing).toBe(0);
   expect(layPanels(layerByHead()).panels[0]?.missing).toBe(1);
-  expect(figureNotes(layerByHead())).toEqual([
-    "Grey: not computed. Dot: the 95 % interval excludes no effect.",
-  ]);
+  expect(figureNotes(layerByHead())).toEqual([`Grey: not computed. ${DOT_NOTE}`]);
 });
 
 test("the interval of an effect is that of the value, moved by the base run", () => {

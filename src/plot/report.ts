@@ -3,7 +3,9 @@ import { baseline, baseRun, sites, strongest } from "../result/cells.ts";
 import { formatJson } from "../result/json.ts";
 import type { Dataset, Json } from "../result/result.ts";
 import { formatNumber, metricWord, noEffectWords, promptText, question, unitOf } from "../result/words.ts";
+import { agreementLines } from "./attribution-text.ts";
 import { strongestRows } from "./cell-table.ts";
+import { edgeAgreementLines } from "./edges-text.ts";
 import { namedLabels, visible } from "./labels.ts";
 import { isTopTokens } from "./panels.ts";
 import { pageScript, pageStyle } from "./report-page.ts";
@@ -144,8 +146,10 @@ function strongestSection(dataset: Dataset, count: number): string {
   return `<h2>Strongest ${cells.length}</h2><div class="scroll"><table><tr>${head}</tr>${body.join("")}</table></div>`;
 }
 
-function verification({ attrs }: Dataset): string {
-  const { verify_cells: count, verify_max_abs_diff: difference, noise_floor: floor } = attrs;
+function verification(dataset: Dataset): string {
+  const { verify_cells: count, verify_max_abs_diff: difference, noise_floor: floor } = dataset.attrs;
+  const estimated = [...agreementLines(dataset), ...edgeAgreementLines(dataset)];
+  if (estimated.length > 0) return estimated.map((line) => `<p>${html(line)}.</p>`).join("");
   const sentences: string[] = [];
   if (typeof count === "number" && count > 0 && typeof difference === "number") {
     sentences.push(

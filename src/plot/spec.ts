@@ -10,7 +10,16 @@ import { wrap } from "./labels.ts";
 import { mcqViews } from "./mcq.ts";
 import { axisText, layPanels, type Panel, type PanelOptions, type Panels } from "./panels.ts";
 import { isTrace, tracingViews } from "./tracing.ts";
-import { bars, excludesZero, hasInterval, heatMap, isBarList, MAX_NAMED, type Spec } from "./views.ts";
+import {
+  bars,
+  DOT_NOTE,
+  excludesZero,
+  hasInterval,
+  heatMap,
+  isBarList,
+  MAX_NAMED,
+  type Spec,
+} from "./views.ts";
 
 export interface PlotOptions extends PanelOptions {
   /** One colour scale for all panels (comparable), or one per panel (details of weak sites). Default shared. */
@@ -131,7 +140,7 @@ function notesOn({ panels, notes }: Panels): string[] {
   const maps = panels.filter(({ y }) => y !== undefined);
   const marks = [
     maps.some(({ missing }) => missing > 0) ? "Grey: not computed." : "",
-    maps.some(({ cells }) => cells.some(excludesZero)) ? "Dot: the 95 % interval excludes no effect." : "",
+    maps.some(({ cells }) => cells.some(excludesZero)) ? DOT_NOTE : "",
     panels.some(({ y, cells }) => y === undefined && cells.some(hasInterval)) ? "Lines: 95 % interval." : "",
   ];
   const line = marks.filter((mark) => mark !== "").join(" ");

@@ -3,11 +3,10 @@ import { isByPair, strongest } from "../result/cells.ts";
 import type { Dataset } from "../result/result.ts";
 import {
   baselinesLine,
+  effectOnMetric,
   formatNumber,
-  metricWord,
   noEffectWords,
   question,
-  unitOf,
   windowWords,
 } from "../result/words.ts";
 import { attentionLines } from "./attention-text.ts";
@@ -116,8 +115,7 @@ function differing(axis: Axis, columns: number): string[] {
 }
 
 function legend(dataset: Dataset, panels: readonly (Panel & { y: Axis })[], map: HeatMapOptions): string[] {
-  const unit = unitOf(dataset, panels[0]?.site);
-  const what = `effect on ${metricWord(dataset)}${unit === "" ? "" : ` (${unit})`}, ${noEffectWords(dataset)}`;
+  const what = `${effectOnMetric(dataset, panels[0]?.site ?? "")}, ${noEffectWords(dataset)}`;
   const end = formatNumber(map.limit);
   const styles = new Set(panels.map((panel) => cellStyle(panel, map)));
   const lines: string[] = [];

@@ -1,12 +1,18 @@
 /** @file Panels as Vega-Lite views: heat maps coloured by effect with zero neutral, and bars. */
 import type { Dataset, Json } from "../result/result.ts";
-import { dimWord, metricWord, noEffectWords, unitOf } from "../result/words.ts";
-import { intervalText, intervalTitle } from "./cell-table.ts";
+import { dimWord, effectOnMetric, metricWord, noEffectWords, unitOf } from "../result/words.ts";
+import { exactIntervalText, intervalText, intervalTitle } from "./cell-table.ts";
 import { divergingColors, missingColor, signColors } from "./palette.ts";
 import { type Axis, axisText, isTopTokens, type Panel, type PanelCell } from "./panels.ts";
 
 /** A Vega-Lite specification: plain JSON, data included. */
 export type Spec = { readonly [key: string]: Json };
+
+/** What a dot on a heat map says, and what it does not. */
+export const DOT_NOTE =
+  "Dot: the 95 % interval excludes no effect (cell by cell: 1 in 20 does by chance); none under 1 % of the scale.";
+/** Smaller shares of the scale are drawn in no colour; a dot would make much of nothing. */
+const LEAST_DOTTED = 0.01;
 
 /** Beyond this many labels along x, some may be left out. */
 export const MAX_NAMED = 100;
@@ -19,14 +25,17 @@ export interface HeatMapOptions {
   readonly limit: number;
 }
 
-/** Cells as rectangles, y downwards; a dot where the interval excludes no effect. */
+/** Cells as rectangles, y downwards; dots as {@link DOT_NOTE} says. */
 export function heatMap(dataset: Dataset, panel: Panel & { y: Axis }, options: HeatMapOptions): Spec {
   // A scale over nothing but zeros would have no extent; then every cell is neutral whatever the ends are.
   const limit = options.limit === 0 ? 1 : options.limit;
   const middle = (divergingColors.length - 1) / 2;
   const x = { field: "x", type: "ordinal", sort: null, scale: { domain: texts(panel.x) } };
   const y = { field: "y", type: "ordinal", sort: null, scale: { domain: texts(panel.y) } };
-  const rows = panel.cells.map((cell) => row(panel, cell));
+  const rows = panel.cells.map((cell) => ({
+    ...row(panel, cell),
+    dotted: excludesZero(cell) && Math.abs(cell.effect) >= LEAST_DOTTED * limit,
+  }));
   const hover = tooltip(dataset, panel);
   const rect = {
     mark: { type: "rect", stroke: "white", strokeWidth: 0.5, aria: false },
@@ -45,7 +54,11 @@ export function heatMap(dataset: Dataset, panel: Panel & { y: Axis }, options: H
           interpolate: "rgb",
         },
         legend: {
-          title: ["effect on", metricWord(dataset) + inUnit(dataset, panel.site), noEffectWords(dataset)],
+          title: [
+            panel.word === "estimate" ? "estimated effect on" : "effect on",
+            metricWord(dataset) + inUnit(dataset, panel.site),
+            noEffectWords(dataset),
+          ],
           values: [-limit, -limit / 2, 0, limit / 2, limit],
           labelExpr: "datum.value === 0 ? '0' : format(datum.value, '+.3~g')",
           orient: "right",
@@ -55,7 +68,7 @@ export function heatMap(dataset: Dataset, panel: Panel & { y: Axis }, options: H
     },
   };
   const dots = {
-    transform: [{ filter: "datum.certain" }],
+    transform: [{ filter: "datum.dotted" }],
     mark: {
       type: "circle",
       size: 10,
@@ -72,7 +85,7 @@ export function heatMap(dataset: Dataset, panel: Panel & { y: Axis }, options: H
     width: panel.x.labels.length * options.cellWidth,
     height: panel.y.labels.length * options.cellHeight,
     view: { fill: panel.missing > 0 ? missingColor : "white", stroke: null },
-    layer: panel.cells.some(excludesZero) ? [rect, dots] : [rect],
+    layer: rows.some(({ dotted }) => dotted) ? [rect, dots] : [rect],
   };
 }
 
@@ -99,9 +112,7 @@ export function bars(dataset: Dataset, panel: Panel): Spec {
   const domain = list ? order.map((cell) => axisText(panel.x, cell.x)) : texts(panel.x);
   const place = list ? "y" : "x";
   const extent = list ? "x" : "y";
-  const quantity = isTopTokens(dataset)
-    ? "probability"
-    : `${effectWord(dataset, panel.site)}${inUnit(dataset, panel.site)}`;
+  const quantity = isTopTokens(dataset) ? "probability" : measuredWords(dataset, panel.site);
   const axis = { title: panel.x.title, ...(list ? { labelLimit: 260 } : labelStyle(panel.x, step)) };
   const label = { field: "x", type: "ordinal", sort: null, scale: { domain, paddingInner: 0.15 }, axis };
   const layers: Spec[] = [
@@ -141,10 +152,12 @@ export function bars(dataset: Dataset, panel: Panel): Spec {
 }
 
 /** What the bars of a variable measure; one that is no effect on the metric has words of its own. */
-function effectWord(dataset: Dataset, site: string): string {
+function measuredWords(dataset: Dataset, site: string): string {
   const { quantity, long_name: name } = dataset.dataVars[site]?.attrs ?? {};
-  const isOther = quantity !== undefined && quantity !== "metric" && quantity !== "effect";
-  return isOther && typeof name === "string" ? name : `effect on ${metricWord(dataset)}`;
+  const isEffect = quantity === undefined || ["metric", "effect", "estimate"].includes(String(quantity));
+  return isEffect || typeof name !== "string"
+    ? effectOnMetric(dataset, site)
+    : `${name}${inUnit(dataset, site)}`;
 }
 
 /** Names are read, not counted: such labels go down a list. */
@@ -172,12 +185,8 @@ function row(panel: Panel, cell: PanelCell): Spec {
     x: axisText(panel.x, cell.x),
     ...(panel.y === undefined ? {} : { y: axisText(panel.y, cell.y) }),
     ...Object.fromEntries(given),
-    ...(hasInterval(cell)
-      ? {
-          interval: intervalText(cell),
-          certain: excludesZero(cell),
-        }
-      : {}),
+    ...(hasInterval(cell) ? { interval: intervalText(cell) } : {}),
+    ...(cell.exactCiLow === undefined ? {} : { exactInterval: exactIntervalText(cell) }),
   };
 }
 
@@ -189,10 +198,15 @@ function tooltip(dataset: Dataset, panel: Panel): Json {
     { field: "x", title: dimWord(panel.x.dim), type: "nominal" },
     ...(panel.y === undefined ? [] : [{ field: "y", title: dimWord(panel.y.dim), type: "nominal" }]),
     number("value", `${panel.y === undefined && isTopTokens(dataset) ? "probability" : panel.site}${unit}`),
-    ...(isTopTokens(dataset) ? [] : [number("effect", "effect")]),
+    ...(isTopTokens(dataset) ? [] : [number("effect", panel.word)]),
     ...(has("normalized") ? [number("normalized", "normalised")] : []),
+    ...(has("ciLow")
+      ? [{ field: "interval", title: intervalTitle(panel.cells, panel.word), type: "nominal" }]
+      : []),
     ...(has("exact") ? [number("exact", "exact")] : []),
-    ...(has("ciLow") ? [{ field: "interval", title: intervalTitle(panel.cells), type: "nominal" }] : []),
+    ...(has("exactCiLow")
+      ? [{ field: "exactInterval", title: "95 % interval of the exact", type: "nominal" }]
+      : []),
   ];
 }
 

@@ -25,6 +25,9 @@ export interface Cell {
   readonly ciHigh?: number;
   /** `<site>_exact`: the exact effect of an estimated cell, where it was verified. */
   readonly exact?: number;
+  /** `<site>_exact_ci_low`, `<site>_exact_ci_high`: its 95 % interval. */
+  readonly exactCiLow?: number;
+  readonly exactCiHigh?: number;
 }
 
 const companions: { readonly [K in Exclude<keyof Cell, "value">]: string } = {
@@ -35,6 +38,8 @@ const companions: { readonly [K in Exclude<keyof Cell, "value">]: string } = {
   ciLow: "_ci_low",
   ciHigh: "_ci_high",
   exact: "_exact",
+  exactCiLow: "_exact_ci_low",
+  exactCiHigh: "_exact_ci_high",
 };
 
 /**
@@ -229,19 +234,28 @@ export interface StrongCell extends Cell {
   readonly effect: number;
 }
 
-/** The computed cells with the largest absolute effect, over all sites or those named, strongest first. */
+/**
+ * The computed cells with the largest absolute effect, over all sites or those named, strongest first. Of an estimate that
+ * was verified the exact effect counts.
+ */
 export function strongest(
   dataset: Dataset,
   count: number,
   among: readonly string[] = sites(dataset),
 ): StrongCell[] {
+  const readers = new Map(among.map((site) => [site, cellReader(dataset, site)] as const));
   const ranked = among
-    .flatMap((site) => Array.from(effects(dataset, site), (effect, index) => ({ site, effect, index })))
+    .flatMap((site) =>
+      Array.from(effects(dataset, site), (effect, index) => {
+        const { exact = effect } = readers.get(site)?.(index) ?? {};
+        return { site, effect, index, size: Math.abs(exact) };
+      }),
+    )
     .filter(({ effect }) => !Number.isNaN(effect))
-    .sort((a, b) => Math.abs(b.effect) - Math.abs(a.effect))
+    .sort((a, b) => b.size - a.size)
     .slice(0, count);
   return ranked.map(({ site, effect, index }) => ({
-    ...cellReader(dataset, site)(index),
+    ...(readers.get(site)?.(index) as Cell),
     site,
     labels: labelsAt(dataset, site, index),
     effect,

@@ -31,6 +31,20 @@ export function metricWord(dataset: Dataset): string {
   return typeof metric === "string" ? (metricWords[metric] ?? metric.replaceAll("_", " ")) : "value";
 }
 
+/** What a variable's effects are: those of interventions, or estimates of them. */
+export type EffectWord = "effect" | "estimate";
+
+export function effectWord(dataset: Dataset, variable: string): EffectWord {
+  return dataset.dataVars[variable]?.attrs.quantity === "estimate" ? "estimate" : "effect";
+}
+
+/** `effect on logit difference (logit)`, estimated ones said to be. */
+export function effectOnMetric(dataset: Dataset, variable: string): string {
+  const unit = unitOf(dataset, variable);
+  const estimated = effectWord(dataset, variable) === "estimate" ? "estimated " : "";
+  return `${estimated}effect on ${metricWord(dataset)}${unit === "" ? "" : ` (${unit})`}`;
+}
+
 /** The unit of a variable, or of the metric; empty for pure numbers. */
 export function unitOf(dataset: Dataset, variable?: string): string {
   const own = variable === undefined ? undefined : dataset.dataVars[variable]?.attrs.unit;
