@@ -10,6 +10,7 @@ import type { Reading } from "../run/read.ts";
 import { type Measured, type RecordLog, waveKeeper } from "../run/records.ts";
 import { sweep } from "../run/sweep.ts";
 import type { SweepInput, SweepRun } from "../run/variant.ts";
+import { requireRounding } from "./verify.ts";
 
 /** Run of a pair's clean prompt, in a sweep that has {@link pairRuns} first. */
 export const cleanRun = (pair: number): number => 2 * pair;
@@ -152,19 +153,11 @@ export function workOf(parts: {
   });
 }
 
-/** Largest difference from the plain path that passes for rounding, as a share of the metric's scale. */
-const VERIFY_TOLERANCE = 1e-3;
-
 /** Fails where values of whole forward passes differ from the sweep's by more than rounding. */
 export function requireAgreement(
   worst: number,
   { clean, corrupt }: Pick<MeasuredVariants, "clean" | "corrupt">,
 ): void {
   const gaps = Array.from(clean, (value, pair) => Math.abs(value - (corrupt[pair] ?? 0)));
-  const most = VERIFY_TOLERANCE * Math.max(...gaps, 1e-3);
-  if (worst <= most) return;
-  throw new Error(
-    `verification failed: a cell computed by a whole forward pass differs by ${worst} from the sweep, ` +
-      `${most} at most is rounding. This is a defect of crosspatch: please report it.`,
-  );
+  requireRounding(worst, { scale: Math.max(...gaps) });
 }

@@ -24,14 +24,18 @@ async function* embeddings(
 ): AsyncGenerator<{ rows: FloatArray; first: number }> {
   const { embed: program } = model.definition;
   const weights = await model.weights.get("ends");
-  for (let first = 0; first < ids.length; first += CHUNK) {
-    const chunk = ids.slice(first, first + CHUNK);
-    const contexts: Record<string, Tensor> = { ids: { data: chunk, shape: [chunk.length] } };
-    const want = program.sites.has("embed") ? "embed" : "resid_pre";
-    yield {
-      first,
-      rows: await runPart(model, { program, weights: { ...weights, ...contexts } }, { given: {}, want }),
-    };
+  try {
+    for (let first = 0; first < ids.length; first += CHUNK) {
+      const chunk = ids.slice(first, first + CHUNK);
+      const contexts: Record<string, Tensor> = { ids: { data: chunk, shape: [chunk.length] } };
+      const want = program.sites.has("embed") ? "embed" : "resid_pre";
+      yield {
+        first,
+        rows: await runPart(model, { program, weights: { ...weights, ...contexts } }, { given: {}, want }),
+      };
+    }
+  } finally {
+    model.weights.release("ends");
   }
 }
 

@@ -103,7 +103,7 @@ export async function measureTexts(
     {
       ...limits,
       onRun(run, reading) {
-        base[run] ??= reading.map(({ logits }) => logits?.slice() ?? new Float64Array(0));
+        base[run] ??= reading.map(({ logits }) => logits ?? new Float64Array(0));
       },
       onReading: (index, reading) =>
         put(Math.floor(index / cuts.length), cuts[index % cuts.length] as Cut, reading),

@@ -7,13 +7,10 @@ import type { Model } from "../model/model.ts";
 import { mean } from "../numeric/statistics.ts";
 import type { Json } from "../result/result.ts";
 import type { Reading } from "../run/read.ts";
-import { sweep } from "../run/sweep.ts";
+import { lastingReading, sweep } from "../run/sweep.ts";
 import type { SweepInput } from "../run/variant.ts";
 import type { TracingOptions, TracingSetup } from "./tracing-setup.ts";
-import { DEFAULT_VERIFIED, plainReading } from "./verify.ts";
-
-/** Largest difference from the plain path that passes for rounding, as a share of the metric's scale. */
-const VERIFY_TOLERANCE = 1e-3;
+import { DEFAULT_VERIFIED, plainReading, requireRounding } from "./verify.ts";
 
 /** The metric of every run. */
 export interface Traced {
@@ -47,10 +44,7 @@ export async function trace(model: Model, setup: TracingSetup, options: TracingO
       ...(options.stateBytes === undefined ? {} : { stateBytes: options.stateBytes }),
       ...(options.onProgress === undefined ? {} : { onProgress: options.onProgress }),
       ...(options.signal === undefined ? {} : { signal: options.signal }),
-      onRun(run, reading) {
-        const kept = reading.map((at) => ({ ...at, ...(at.logits && { logits: at.logits.slice() }) }));
-        own.set(run, kept);
-      },
+      onRun: (run, reading) => own.set(run, reading),
       onReading(index, reading, unchanged) {
         const { fact, site, layer, pos, sample } = setup.place(index);
         const length = known[fact]?.clean.ids.length ?? 0;
@@ -90,7 +84,7 @@ export async function verifyTraced(
     const plan = plans[fact] as MetricPlan;
     const clean = await plainReading(model, input, {
       variant: { run: fact * (samples + 1), edits: [] },
-      use: (reading) => reading.map((at) => ({ ...at, ...(at.logits && { logits: at.logits.slice() }) })),
+      use: lastingReading,
     });
     const value = await plainReading(model, input, {
       variant: setup.variant(index),
@@ -100,15 +94,7 @@ export async function verifyTraced(
     const swept = found.values[fact]?.[site]?.[(layer * length + pos) * samples + sample] ?? Number.NaN;
     worst = Math.max(worst, Math.abs(value - swept));
   }
-  const scale = Math.max(
-    1e-3,
-    ...found.clean.map((clean, fact) => Math.abs(clean - mean(found.noised[fact] ?? []))),
-  );
-  if (!(worst <= VERIFY_TOLERANCE * scale)) {
-    throw new Error(
-      `verification failed: a cell computed by a whole forward pass differs by ${worst} from the sweep, ` +
-        `${VERIFY_TOLERANCE * scale} at most is rounding. This is a defect of crosspatch: please report it.`,
-    );
-  }
+  const gaps = found.clean.map((clean, fact) => Math.abs(clean - mean(found.noised[fact] ?? [])));
+  requireRounding(worst, { scale: Math.max(...gaps) });
   return { verify_cells: wanted, verify_max_abs_diff: worst };
 }

@@ -10,6 +10,29 @@ import type { SweepInput, SweepRun, Variant } from "../run/variant.ts";
 /** Random cells that are computed again, of a result. */
 export const DEFAULT_VERIFIED = 4;
 
+/** Largest difference from the plain path that passes for rounding, as a share of the metric's scale. */
+const TOLERANCE = 1e-3;
+/** A metric that hardly moves is computed from logits that do: their rounding has a size of its own. */
+const LEAST_SCALE = 1e-3;
+
+/**
+ * Fails where values of whole forward passes differ from the sweep's by more than rounding.
+ * @param worst largest difference, in the metric's unit
+ * @param of `scale`: what the metric is spread over, in its unit; `what` was computed twice (default: a cell)
+ */
+export function requireRounding(
+  worst: number,
+  { scale, what = "a cell" }: { readonly scale: number; readonly what?: string },
+): void {
+  const most = TOLERANCE * Math.max(LEAST_SCALE, scale);
+  // NaN is no rounding either.
+  if (worst <= most) return;
+  throw new Error(
+    `verification failed: ${what} computed by a whole forward pass differs by ${worst} from the sweep, ` +
+      `${most} at most is rounding. This is a defect of crosspatch: please report it.`,
+  );
+}
+
 /** A run's own embedding offset as edits of the plain path. */
 export function offsetEdits({ architecture }: Model, run: SweepRun | undefined): Edit[] {
   if (run?.offset === undefined) return [];

@@ -13,9 +13,11 @@ import { contextCache } from "./batch.ts";
 import type { Layer } from "./block.ts";
 import { runBlock } from "./block.ts";
 import { forward } from "./forward.ts";
+import { bytesOf } from "./pass-memory.ts";
 import type { SiteName } from "./site.ts";
 import { repeatRows, rowLayout } from "./slot-gradients.ts";
 import type { Trajectory } from "./trajectory.ts";
+import { withLayer } from "./with-layer.ts";
 
 /** Sites of a trajectory that {@link runDifferences} reads. */
 export const DIFFERENCE_SITES: readonly SiteName[] = ["z", "mlp_out"];
@@ -69,7 +71,7 @@ export async function runDifferences(
   const z: (FloatArray | undefined)[] = [];
   const mlp: (FloatArray | undefined)[] = [];
   for (const layer of blocks.keys()) {
-    const { values } = await path.at(layer);
+    const values = await path.values(layer);
     const less = (site: SiteName): FloatArray | undefined => {
       const own = values.get(site);
       return own === undefined ? undefined : difference(own as FloatArray, site, layer);
@@ -121,29 +123,29 @@ function workedOut(
   { batch, z }: RunDifferences,
   raw: (layer: number) => FloatArray | undefined,
 ): Contributions {
-  const { architecture, definition, backend } = model;
+  const { architecture, backend } = model;
   const { heads, dModel } = architecture;
-  const bytes = batch.tokens * heads * dModel * (backend.precision === "float32" ? 4 : 8);
+  const bytes = bytesOf(model, batch.tokens * heads * dModel);
   // The lowest layers are kept: every higher one asks for them.
   const keep = Math.floor(Math.min(KEPT_BYTES, model.stateBytes ?? Infinity) / bytes);
   const kept = new Map<number, FloatArray>();
   const contexts = contextCache(architecture, backend.allocate);
 
-  const compute = async (index: number): Promise<FloatArray> => {
-    const [program, kind, own] = [definition.blocks[index], architecture.layers[index], z[index]];
-    if (program === undefined || kind === undefined || own === undefined)
-      throw new RangeError(`layer ${index}`);
-    const layer: Layer = { model, index, kind, program, weights: await model.weights.get(index), contexts };
+  const compute = async (layer: Layer): Promise<FloatArray> => {
+    const own = z[layer.index];
+    if (own === undefined) throw new RangeError(`layer ${layer.index}`);
     // The projection has no bias of heads: what it makes of a difference is the difference of what it makes.
     const found = await runBlock(layer, { batch, known: new Map([["z", own]]), want: ["result"] });
     const results = found.get("result") as FloatArray;
-    const through = program.sites.has("attn_raw") ? await pushForward(layer, results, raw(index)) : results;
+    const through = layer.program.sites.has("attn_raw")
+      ? await pushForward(layer, results, raw(layer.index))
+      : results;
     return byRow(model, through, { batch, vectors: heads });
   };
   return {
-    async heads(layer) {
-      const found = kept.get(layer) ?? (await compute(layer));
-      if (layer < keep) kept.set(layer, found);
+    async heads(index) {
+      const found = kept.get(index) ?? (await withLayer(model, { index, contexts }, compute));
+      if (index < keep) kept.set(index, found);
       return found;
     },
   };

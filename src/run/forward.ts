@@ -10,13 +10,13 @@ import { range } from "../numeric/cells.ts";
 import { batchEdits, placeOf } from "./apply.ts";
 import type { Batch } from "./batch.ts";
 import { batchOf, contextCache, flatPositions } from "./batch.ts";
-import type { Layer } from "./block.ts";
 import { runBlock } from "./block.ts";
 import type { Edit } from "./edit.ts";
 import { requireLayers } from "./edit.ts";
 import { embed } from "./ends.ts";
 import type { SiteName } from "./site.ts";
 import { siteShape } from "./site.ts";
+import { withLayer } from "./with-layer.ts";
 
 /** A site of some layers; all layers if none are named. */
 export interface Capture {
@@ -76,34 +76,30 @@ export async function forward(
 
   let residual = await embed(model, flatIds(sequences, order, batch), flatPositions(batch));
   for (let index = 0; index < stopAfter; index++) {
-    const program = definition.blocks[index];
-    const kind = architecture.layers[index];
-    if (program === undefined || kind === undefined) throw new RangeError(`layer ${index}`);
-    const weights = await model.weights.get(index);
-    if (index + 1 < stopAfter) model.weights.prefetch(index + 1);
-    const layer: Layer = { model, index, kind, program, weights, contexts };
     const captured = capture
       .filter(({ layers }) => layers === undefined || layers.includes(index))
       .map(({ site }) => site);
-    const found = await runBlock(layer, {
-      batch,
-      known: new Map([["resid_pre", residual]]),
-      edits: batchEdits(
-        order.map((sequence) => (edits[sequence] ?? []).filter((edit) => edit.layer === index)),
-        { architecture, batch, runValue: ({ site }, run) => cached(runs, run, { site, layer: index }) },
-      ),
-      want: [...new Set<SiteName>([...captured, "resid_post"])],
-    });
-    for (const site of captured) {
-      for (const [row, sequence] of order.entries()) {
-        const value = found.get(site);
-        if (value === undefined) continue;
-        const { target, offset, size } = placeOf(value, { architecture, batch, row, site });
-        values[sequence]?.set(`${index}.${site}`, target.slice(offset, offset + size));
+    await withLayer(model, { index, contexts }, async (layer) => {
+      if (index + 1 < stopAfter) model.weights.prefetch(index + 1);
+      const found = await runBlock(layer, {
+        batch,
+        known: new Map([["resid_pre", residual]]),
+        edits: batchEdits(
+          order.map((sequence) => (edits[sequence] ?? []).filter((edit) => edit.layer === index)),
+          { architecture, batch, runValue: ({ site }, run) => cached(runs, run, { site, layer: index }) },
+        ),
+        want: [...new Set<SiteName>([...captured, "resid_post"])],
+      });
+      for (const site of captured) {
+        for (const [row, sequence] of order.entries()) {
+          const value = found.get(site);
+          if (value === undefined) continue;
+          const { target, offset, size } = placeOf(value, { architecture, batch, row, site });
+          values[sequence]?.set(`${index}.${site}`, target.slice(offset, offset + size));
+        }
       }
-    }
-    residual = found.get("resid_post") as FloatArray;
-    model.weights.release(index);
+      residual = found.get("resid_post") as FloatArray;
+    });
   }
 
   const width = architecture.dModel;

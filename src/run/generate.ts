@@ -149,8 +149,8 @@ async function step(model: Model, { ids, done, past, options, prompt }: Step): P
       .filter((edit) => edit.layer === index)
       .map((edit) => editAtStep(edit, at))
       .filter((edit) => edit !== undefined);
-    const found = await withLayer(model, { index, contexts }, (layer) =>
-      runBlock(layer, {
+    await withLayer(model, { index, contexts }, async (layer) => {
+      const found = await runBlock(layer, {
         batch,
         known: new Map([["resid_pre", residual]]),
         past: { values: { rot_k: held.keys, v: held.values }, firstToken: () => 0 },
@@ -164,11 +164,11 @@ async function step(model: Model, { ids, done, past, options, prompt }: Step): P
           },
         }),
         want: ["rot_k", "v", "resid_post"],
-      }),
-    );
-    held.keys.set(found.get("rot_k") as FloatArray, done * width);
-    held.values.set(found.get("v") as FloatArray, done * width);
-    residual = found.get("resid_post") as FloatArray;
+      });
+      held.keys.set(found.get("rot_k") as FloatArray, done * width);
+      held.values.set(found.get("v") as FloatArray, done * width);
+      residual = found.get("resid_post") as FloatArray;
+    });
   }
   return residual.slice(-architecture.dModel);
 }

@@ -22,7 +22,10 @@ export function streamNumbers({ architecture, definition }: Sized): number {
 }
 
 /** Bytes of so many numbers in the engine's precision. */
-export function bytesOf({ backend }: Pick<Model, "backend">, numbers: number): number {
+export function bytesOf(
+  { backend }: { readonly backend: Pick<Model["backend"], "precision"> },
+  numbers: number,
+): number {
   return numbers * (backend.precision === "float32" ? 4 : 8);
 }
 

@@ -109,7 +109,7 @@ async function computeWave(
     options: {
       ...options,
       onRun(run, reading) {
-        const copied = copyOf(reading);
+        const copied = lastingReading(reading);
         found.set(globalOf(run), copied);
         own.set(globalOf(run), copied);
         options.onRun?.(globalOf(run), copied);
@@ -148,8 +148,8 @@ function renumbered({ run, edits }: Variant, numbers: ReadonlyMap<number, number
   };
 }
 
-/** All logits of a position are only lent. */
-function copyOf(reading: Reading): Reading {
+/** A reading that stays valid: all logits of a position are only lent. */
+export function lastingReading(reading: Reading): Reading {
   return reading.map((position) => ({
     ...position,
     ...(position.logits && { logits: position.logits.slice() }),

@@ -17,8 +17,10 @@ import { requireLayers } from "./edit.ts";
 import { embed } from "./ends.ts";
 import type { Cache } from "./forward.ts";
 import { flatIds } from "./forward.ts";
+import { bytesOf } from "./pass-memory.ts";
 import type { SiteName } from "./site.ts";
 import { axisSize, SITES } from "./site.ts";
+import { openLayer, withLayer } from "./with-layer.ts";
 
 export interface TrajectoryOptions {
   /** Sites wanted of every layer besides those that a backward pass starts from. */
@@ -38,9 +40,11 @@ export interface Trajectory {
   readonly kept: boolean;
   /**
    * A layer and its values after its edits: resid_pre, rot_q, rot_k, v, z, edited sites, and those asked for. Whoever asks
-   * for no more than these may release the layer's weights when done.
+   * releases the layer's weights when done.
    */
   at(index: number): Promise<{ readonly layer: Layer; readonly values: ReadonlyMap<SiteName, SiteValue> }>;
+  /** The values alone: there is nothing to release, and weights are read only where the values were not kept. */
+  values(index: number): Promise<ReadonlyMap<SiteName, SiteValue>>;
 }
 
 const DEFAULT_KEEP_BYTES = 512 * 2 ** 20;
@@ -64,12 +68,6 @@ export async function trajectory(
   const batch = batchOf(sequences.map(({ length }) => ({ positions: range(length), length })));
   const contexts = contextCache(architecture, backend.allocate);
 
-  const layerAt = async (index: number): Promise<Layer> => {
-    const program = definition.blocks[index];
-    const kind = architecture.layers[index];
-    if (program === undefined || kind === undefined) throw new RangeError(`layer ${index}`);
-    return { model, index, kind, program, weights: await model.weights.get(index), contexts };
-  };
   const editsAt = (index: number): BatchEdit[] =>
     batchEdits(
       sequences.map((_, row) => (edits[row] ?? []).filter((edit) => edit.layer === index)),
@@ -96,44 +94,47 @@ export async function trajectory(
     (sum, site) => sum + widthOf(model, site, Math.max(0, ...sequences.map(({ length }) => length))),
     0,
   );
-  const bytes =
-    (backend.precision === "float32" ? 4 : 8) * perToken * batch.tokens * definition.blocks.length;
+  const bytes = bytesOf(model, perToken * batch.tokens * definition.blocks.length);
   const kept = bytes <= keepBytes;
 
   const layers: ReadonlyMap<SiteName, SiteValue>[] = [];
   let residual = await embed(model, flatIds(sequences, [...sequences.keys()], batch), flatPositions(batch));
   for (let index = 0; index < definition.blocks.length; index++) {
-    const layer = await layerAt(index);
-    if (index + 1 < definition.blocks.length) model.weights.prefetch(index + 1);
-    const found = await runBlock(layer, {
-      batch,
-      known: new Map([["resid_pre", residual]]),
-      edits: editsAt(index),
-      want: [...(kept ? valuesOf(layer, COSTLY) : []), "resid_post"],
+    await withLayer(model, { index, contexts }, async (layer) => {
+      if (index + 1 < definition.blocks.length) model.weights.prefetch(index + 1);
+      const found = await runBlock(layer, {
+        batch,
+        known: new Map([["resid_pre", residual]]),
+        edits: editsAt(index),
+        want: [...(kept ? valuesOf(layer, COSTLY) : []), "resid_post"],
+      });
+      layers.push(kept ? found : new Map([["resid_pre", residual]]));
+      residual = found.get("resid_post") as FloatArray;
     });
-    layers.push(kept ? found : new Map([["resid_pre", residual]]));
-    residual = found.get("resid_post") as FloatArray;
-    model.weights.release(index);
   }
 
+  const valuesAt = async (layer: Layer): Promise<ReadonlyMap<SiteName, SiteValue>> => {
+    const known = layers[layer.index] ?? new Map();
+    if (kept) return known;
+    return runBlock(layer, { batch, known, edits: editsAt(layer.index), want: valuesOf(layer, COSTLY) });
+  };
   return {
     batch,
     final: residual,
     kept,
     async at(index) {
-      const layer = await layerAt(index);
+      const layer = await openLayer(model, { index, contexts });
       if (index > 0) model.weights.prefetch(index - 1);
-      const known = layers[index] ?? new Map();
-      if (kept) return { layer, values: known };
-      return {
-        layer,
-        values: await runBlock(layer, {
-          batch,
-          known,
-          edits: editsAt(index),
-          want: valuesOf(layer, COSTLY),
-        }),
-      };
+      try {
+        return { layer, values: await valuesAt(layer) };
+      } catch (error) {
+        model.weights.release(index); // nobody else has the layer to release
+        throw error;
+      }
+    },
+    async values(index) {
+      const found = kept ? layers[index] : undefined;
+      return found ?? withLayer(model, { index, contexts }, valuesAt);
     },
   };
 }

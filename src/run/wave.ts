@@ -13,7 +13,6 @@ import type { Model } from "../model/model.ts";
 import { range } from "../numeric/cells.ts";
 import type { Batch, ContextCache } from "./batch.ts";
 import { batchOf, flatPositions, rowsOf } from "./batch.ts";
-import type { Layer } from "./block.ts";
 import type { Branch, Pending } from "./branch.ts";
 import type { Edit } from "./edit.ts";
 import { requireLayers } from "./edit.ts";
@@ -25,6 +24,7 @@ import type { Reading } from "./read.ts";
 import { readRows } from "./read.ts";
 import { SITE_NAMES } from "./site.ts";
 import type { SweepInput, SweepOptions } from "./variant.ts";
+import { withLayer } from "./with-layer.ts";
 
 export interface Wave {
   /** The wave's variants, and the runs that they need. */
@@ -44,8 +44,7 @@ const DEFAULT_BATCH_TOKENS = 1024;
 
 /** Runs one wave. */
 export async function runWave(model: Model, { input, options, contexts, own, onLayer }: Wave): Promise<void> {
-  const { definition, architecture } = model;
-  const layers = definition.blocks.length;
+  const layers = model.definition.blocks.length;
   const variants = Array.from({ length: input.count }, (_, index): Pending => {
     const { run, edits } = input.variant(index);
     requireLayers(edits, layers);
@@ -67,21 +66,17 @@ export async function runWave(model: Model, { input, options, contexts, own, onL
 
   for (let index = 0; index < layers; index++) {
     if (options.signal?.aborted) throw new Error("cancelled");
-    const program = definition.blocks[index];
-    const kind = architecture.layers[index];
-    if (program === undefined || kind === undefined) throw new RangeError(`layer ${index}`);
-    const weights = await model.weights.get(index);
-    if (index + 1 < layers) model.weights.prefetch(index + 1);
-    const layer: Layer = { model, index, kind, program, weights, contexts };
-
-    state = await runLayer(layer, state, {
-      batch,
-      rowOf,
-      batchTokens,
-      runs: input.runs,
-      capture: options.capture,
+    await withLayer(model, { index, contexts }, async (layer) => {
+      if (index + 1 < layers) model.weights.prefetch(index + 1);
+      // Before the layer is released: what went through it is garbage by then.
+      state = await runLayer(layer, state, {
+        batch,
+        rowOf,
+        batchTokens,
+        runs: input.runs,
+        capture: options.capture,
+      });
     });
-    model.weights.release(index);
     onLayer(index + 1);
   }
 
