@@ -6,6 +6,7 @@ import { attributionRecall } from "../method/attribution-recall.ts";
 import type { Model } from "../model/model.ts";
 import type { Dataset } from "../result/result.ts";
 import { tasks } from "../task/registry.ts";
+import { chosen, withoutPositions } from "./chosen.ts";
 import { allOf, type JobContext } from "./input.ts";
 import type { AttributeOptions } from "./options/attribute.ts";
 import { pairsOf } from "./prompts.ts";
@@ -17,13 +18,11 @@ export async function attributeJob(
   options: AttributeOptions,
   context: JobContext,
 ): Promise<Dataset> {
-  const { layer, pos, head, "kv-head": kvHead, neuron, dst, src } = options;
-  const chosen = Object.entries({ layer, pos, head, kv_head: kvHead, neuron, dst, src });
   const method: AttributionOptions = {
     estimator: estimatorOf(options),
     sites: options.site,
     by: options.by,
-    choose: Object.fromEntries(chosen.filter(([, labels]) => labels !== undefined)),
+    choose: chosen(options),
     ungroup: options.ungroup,
     direction: options.direction,
     metric: options.metric ?? (options.task && tasks[options.task].defaultMetric),
@@ -39,7 +38,7 @@ export async function attributeJob(
     () => pairsOf(options, model.tokenizer, context),
     // Positions are not known yet: labels along them are held against the prompts further on.
     () => {
-      const choose = { ...method.choose, pos: undefined, dst: undefined, src: undefined };
+      const choose = withoutPositions(method.choose);
       const { metric = "logit_diff" } = method;
       return attributionCells(model, { ...method, choose }, { metric, positions: 1 });
     },

@@ -1,7 +1,7 @@
 import { expect, test } from "vitest";
 import type { Grid } from "../method/grid.ts";
 import type { PlannedWave, SweepPlan } from "../run/plan.ts";
-import { duration, formatBytes, formatFlops, planWords } from "./cost.ts";
+import { duration, edgeWords, formatBytes, formatFlops, planWords } from "./cost.ts";
 
 const wave: PlannedWave = {
   first: 0,
@@ -41,6 +41,17 @@ test("a plan is two lines: what is asked, and what it takes", () => {
   expect(
     planWords(one, { ...words, pairs: 1, draws: 3, grids: [{ ...grid, dims: [], labels: [] }] }),
   ).toMatch(/^1 cell: one cell of pattern × 3 draws\n2.35 TFLOP in 1 wave · /);
+});
+
+test("a plan of edges, likewise", () => {
+  const expected = { weightBytes: 833e3, seconds: 83, rate: 31e9 };
+  expect(edgeWords(plan, expected)).toBe(
+    "1,048,576 edges, each patched · 843,776 cannot differ from the unedited run\n" +
+      "2.35 TFLOP in 12 waves · about 1 min 23 s on this machine (31 GFLOP/s)",
+  );
+  expect(edgeWords({ ...plan, variants: 1, unchanged: 0, waves: [wave] }, expected)).toBe(
+    "1 edge, each patched\n2.35 TFLOP in 1 wave · about 1 min 23 s on this machine (31 GFLOP/s)",
+  );
 });
 
 test("numbers in words", () => {

@@ -9,10 +9,8 @@ import { edgeGraph, edgeName } from "../model/edge-graph.ts";
 import type { Model } from "../model/model.ts";
 import { readEdgeList } from "../result/circuit.ts";
 import type { Dataset } from "../result/result.ts";
-import { expectedSeconds, matmulRate } from "../run/calibrate.ts";
-import type { SweepPlan } from "../run/plan.ts";
 import { tasks } from "../task/registry.ts";
-import { duration, formatFlops } from "./cost.ts";
+import { announce, type Expected, edgeWords } from "./cost.ts";
 import { allOf, type JobContext } from "./input.ts";
 import type { EdgesOptions } from "./options/edges.ts";
 import { pairsOf } from "./prompts.ts";
@@ -52,7 +50,8 @@ export async function edgesJob(model: Model, options: EdgesOptions, context: Job
           onResume: context.onResume,
           onPlan: (plan) => {
             patches = plan.variants - plan.unchanged;
-            return announce(model, plan, context);
+            const words = (expected: Expected): string => edgeWords(plan, expected);
+            return announce(model, plan, { onPlan: context.onPlan, words });
           },
           // FLOPs are known better than edges; those that are done are told in edges all the same.
           onProgress: (done, total) =>
@@ -111,23 +110,4 @@ function estimatorOf({
     default:
       return { kind: "eap" };
   }
-}
-
-/** Work that is done sooner needs no announcement. */
-const LONG_SECONDS = 3;
-/** Work of fewer FLOPs is done before a measurement of this machine could say how long it takes. */
-const SHORT_FLOPS = 20e9;
-
-/** Says what is about to be done, where it takes long. */
-async function announce(model: Model, plan: SweepPlan, { onPlan }: JobContext): Promise<void> {
-  if (onPlan === undefined || plan.flops < SHORT_FLOPS) return;
-  const rate = await matmulRate(model);
-  const seconds = expectedSeconds(plan, rate);
-  if (seconds < LONG_SECONDS) return;
-  const count = (value: number): string => value.toLocaleString("en-US");
-  const free = plan.unchanged === 0 ? "" : ` · ${count(plan.unchanged)} cannot differ from the unedited run`;
-  onPlan(
-    `${count(plan.variants)} edges, each patched${free}\n` +
-      `${formatFlops(plan.flops)} in ${count(plan.waves.length)} waves · about ${duration(seconds)} on this machine (${formatFlops(rate)}/s)`,
-  );
 }
