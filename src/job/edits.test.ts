@@ -123,8 +123,8 @@ test("on every step a run or given numbers have to be as long as what goes throu
   const shapeOf = (size: number): string => `[${size}, ${heads}, ${dHead}]`;
   const serves = "or 1 along an axis that one value serves";
   expect(check("every-step")).toEqual([
-    `e.json, edits 0, value.run: found a run of ${short} tokens; wanted at least ${long}, as edits on every step ` +
-      "of 5 take one value a position. Name positions, or edit the prompt alone.",
+    `e.json, edits 0, value.run: found a run of ${short} tokens; wanted at least ${long}: every-step takes a ` +
+      "value for each position, and 5 tokens are generated. Name positions, or edit the prompt alone.",
     `e.json, edits 2, value.shape: found ${shapeOf(short)}; wanted ${shapeOf(long)}, ${serves}.`,
   ]);
   expect(check("prefill")).toEqual([

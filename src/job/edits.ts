@@ -163,7 +163,7 @@ function runFaults(where: string, edit: Edit, texts: EditedRuns & { readonly run
       {
         where: place,
         found,
-        wanted: `at least ${wanted}, as edits on every step of ${generated?.tokens} take one value a position`,
+        wanted: `at least ${wanted}: every-step takes a value for each position, and ${generated?.tokens} tokens are generated`,
         fix: "Name positions, or edit the prompt alone.",
       },
     ];
