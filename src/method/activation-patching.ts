@@ -13,9 +13,9 @@ import { metrics } from "../metric/metric.ts";
 import { baselineWarnings } from "../metric/normalise.ts";
 import type { Model } from "../model/model.ts";
 import type { Pair } from "../model/pair.ts";
-import { mean } from "../numeric/statistics.ts";
 import type { Dataset, Json } from "../result/result.ts";
 import { planSweep } from "../run/plan.ts";
+import { baselineAttributes } from "./baselines.ts";
 import { planAttributes, workOf } from "./measure.ts";
 import { patchingRepair, verifyPatched, wholeStreamWarnings } from "./patching-checks.ts";
 import { type PatchingOptions, type PatchingSetup, preparePatching } from "./patching-setup.ts";
@@ -74,8 +74,7 @@ export async function activationPatching(
   }));
   const attrs: Record<string, Json> = {
     ...asked,
-    baseline_clean: mean(found.clean),
-    baseline_corrupt: mean(found.corrupt),
+    ...baselineAttributes(found, { seed: options.seed ?? 0 }),
     cells: setup.grids.reduce((sum, grid) => sum + grid.size, 0) * pairs.length,
     cells_unchanged: found.exact,
     plan: planAttributes(plan),

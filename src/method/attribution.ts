@@ -26,6 +26,7 @@ import { checkedCells, gather, pairFaults } from "./attribution-faults.ts";
 import type { StepRule } from "./attribution-gradients.ts";
 import { integrateEffects } from "./attribution-gradients.ts";
 import { attributionRuns } from "./attribution-runs.ts";
+import { baselineAttributes } from "./baselines.ts";
 import type { Chosen, GridOptions } from "./grid.ts";
 import { lengthsOf } from "./grid.ts";
 import { type Bootstrap, bootstrapOf, intervalVariables } from "./intervals.ts";
@@ -240,8 +241,7 @@ export async function attribution(
     metric: setup.metric,
     unit,
     direction: setup.direction,
-    baseline_clean: mean(clean),
-    baseline_corrupt: mean(corrupt),
+    ...baselineAttributes({ clean, corrupt }, { seed }),
     estimator: { ...named(estimator) },
     forwards: found.passes.forwards,
     backwards: found.passes.backwards,

@@ -24,6 +24,7 @@ import { dataset } from "../result/result.ts";
 import { agreement, agreementWarnings } from "./agreement.ts";
 import { gather, pairFaults } from "./attribution-faults.ts";
 import { attributionRuns } from "./attribution-runs.ts";
+import { baselineAttributes } from "./baselines.ts";
 import { rankedEdges } from "./edge-pruning.ts";
 import type { EdgeEstimator } from "./edge-scores.ts";
 import { edgeMemoryWarnings, edgeScores } from "./edge-scores.ts";
@@ -119,8 +120,7 @@ export async function edgeAttribution(
     metric,
     unit,
     direction,
-    baseline_clean: mean(clean),
-    baseline_corrupt: mean(corrupt),
+    ...baselineAttributes({ clean, corrupt }, { seed }),
     estimator: { ...estimator },
     forwards: passes.forwards,
     backwards: passes.backwards,

@@ -121,6 +121,16 @@ test("baselines that show no behaviour are warned of with their numbers", () => 
     "pair 2: the model prefers the foil on the clean prompt: logit_diff -0.2500 logit on clean, -2.000 logit on corrupt",
     "pair 3: the clean prompt does not favour the answer over the corrupt one: logit_diff 1.000 logit on clean, 1.500 logit on corrupt",
   ]);
+  const many = Array.from({ length: 5 }, () => pairs[1] as (typeof pairs)[number]);
+  expect(
+    baselineWarnings(
+      many,
+      many.map(() => runs[1] as (typeof runs)[number]),
+      "logit_diff",
+    ),
+  ).toEqual([
+    `5 of 5 pairs: the model prefers the foil on the clean prompt (${Array(3).fill("pair 2: logit_diff -0.2500 logit on clean, -2.000 logit on corrupt").join("; ")}; …)`,
+  ]);
   // A loss is the other way round: less is better.
   expect(baselineWarnings(pairs, runs, "loss").map((warning) => warning.slice(0, 6))).toEqual([
     "pair 1",

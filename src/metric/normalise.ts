@@ -1,5 +1,6 @@
 /** @file Normalised scores: 0 to 1 between the two baselines, for one pair and for a data set. */
 import { type Fault, InputError, refuse } from "../core/errors.ts";
+import { groupBy } from "../core/group.ts";
 import type { Pair } from "../model/pair.ts";
 import { mean } from "../numeric/statistics.ts";
 import { metrics } from "./metric.ts";
@@ -93,6 +94,9 @@ export function ratioParts(
   };
 }
 
+/** Pairs of one kind that have a warning each; of more there is one that counts them. */
+const MAX_NAMED = 3;
+
 /**
  * What the unedited runs say about the pairs: a model that does not show the behaviour has nothing to be explained.
  * `baselines` are in the order of the pairs.
@@ -104,15 +108,20 @@ export function baselineWarnings(
 ): readonly string[] {
   const { unit, higherIsClean } = metrics[metric];
   const suffix = unit === "1" ? "" : ` ${unit}`;
-  return pairs.flatMap(({ where }, index) => {
+  const found = pairs.flatMap(({ where }, index) => {
     const { clean, corrupt } = baselines[index] ?? { clean: NaN, corrupt: NaN };
     const numbers = `${metric} ${clean.toPrecision(4)}${suffix} on clean, ${corrupt.toPrecision(4)}${suffix} on corrupt`;
     if (metric === "logit_diff" && clean <= 0)
-      return [`${where}: the model prefers the foil on the clean prompt: ${numbers}`];
+      return [{ where, numbers, what: "the model prefers the foil on the clean prompt" }];
     if (higherIsClean ? clean <= corrupt : clean >= corrupt) {
-      return [`${where}: the clean prompt does not favour the answer over the corrupt one: ${numbers}`];
+      return [{ where, numbers, what: "the clean prompt does not favour the answer over the corrupt one" }];
     }
     return [];
+  });
+  return [...groupBy(found, ({ what }) => what)].flatMap(([what, all]) => {
+    if (all.length <= MAX_NAMED) return all.map(({ where, numbers }) => `${where}: ${what}: ${numbers}`);
+    const named = all.slice(0, MAX_NAMED).map(({ where, numbers }) => `${where}: ${numbers}`);
+    return [`${all.length} of ${pairs.length} pairs: ${what} (${named.join("; ")}; …)`];
   });
 }
 

@@ -1,5 +1,5 @@
 /** @file A result as one HTML page that opens offline: question, baselines, figure, strongest cells, how it was made. */
-import { baseline, baseRun, sites, strongest } from "../result/cells.ts";
+import { baseline, baselineInterval, baseRun, sites, strongest } from "../result/cells.ts";
 import { formatJson } from "../result/json.ts";
 import type { Dataset, Json } from "../result/result.ts";
 import { formatNumber, metricWord, noEffectWords, promptText, question, unitOf } from "../result/words.ts";
@@ -125,9 +125,13 @@ function numbers(dataset: Dataset): string {
   const corrupt = baseline(dataset, "corrupt");
   const item = (title: string, value: number, note: string) =>
     `<div><dt>${html(title)}</dt><dd>${html(formatNumber(value))} <small>${html(note)}</small></dd></div>`;
+  const note = (run: "clean" | "corrupt"): string => {
+    const interval = baselineInterval(dataset, run)?.map(formatNumber).join(" to ");
+    return interval === undefined ? unit : `${unit}, 95 % interval ${interval}`;
+  };
   const items = [
-    ...(clean === undefined ? [] : [item(`${metricWord(dataset)}, clean run`, clean, unit)]),
-    ...(corrupt === undefined ? [] : [item(`${metricWord(dataset)}, corrupt run`, corrupt, unit)]),
+    ...(clean === undefined ? [] : [item(`${metricWord(dataset)}, clean run`, clean, note("clean"))]),
+    ...(corrupt === undefined ? [] : [item(`${metricWord(dataset)}, corrupt run`, corrupt, note("corrupt"))]),
     ...(clean === undefined || corrupt === undefined ? [] : [item("gap to explain", clean - corrupt, unit)]),
   ];
   if (items.length === 0) return "";

@@ -180,8 +180,17 @@ export function baseline(dataset: Dataset, run: "clean" | "corrupt"): number | u
   return typeof value === "number" ? value : undefined;
 }
 
+/** Its 95 % interval over pairs, where the result has one. */
+export function baselineInterval(
+  { attrs }: Dataset,
+  run: "clean" | "corrupt",
+): readonly [low: number, high: number] | undefined {
+  const [low, high] = [attrs[`baseline_${run}_ci_low`], attrs[`baseline_${run}_ci_high`]];
+  return typeof low === "number" && typeof high === "number" ? [low, high] : undefined;
+}
+
 /** Methods whose variables hold the metric of the edited run itself, as against a difference or a share of it. */
-const metricMethods = new Set(["activation-patching", "patch", "causal-tracing", "trace", "corruptions"]);
+const metricMethods = new Set(["activation-patching", "causal-tracing", "corruptions"]);
 
 /** The value of a variable that means "no effect": the metric of the base run where it holds that of edited runs, else 0. */
 export function noEffectValue(dataset: Dataset, variable: string): number {

@@ -1,5 +1,5 @@
 /** @file A result in plain words: the question it answers, its baselines, units and numbers. */
-import { baseline, baseRun, sites } from "./cells.ts";
+import { baseline, baselineInterval, baseRun, sites } from "./cells.ts";
 import type { Dataset, Json } from "./result.ts";
 
 export const metricWords: Readonly<Record<string, string>> = {
@@ -52,7 +52,10 @@ export function unitOf(dataset: Dataset, variable?: string): string {
   return typeof unit === "string" && unit !== "1" ? unit : "";
 }
 
-/** Four significant digits, in the shortest plain form: `6.12`, `-0.0313`, `2.1e-5`. */
+/**
+ * In the shortest plain form: four significant digits, `6.12`, `-0.0313`; whole numbers from 1,000 on; three digits with
+ * an exponent below 0.0001 and from a million on, `2.1e-5`.
+ */
 export function formatNumber(value: number): string {
   if (Number.isNaN(value)) return "not computed";
   if (value === 0 || !Number.isFinite(value)) return String(value);
@@ -74,7 +77,9 @@ export function formatSigned(value: number): string {
 export function baselinesLine(dataset: Dataset): string {
   const runs = (["clean", "corrupt"] as const).flatMap((run) => {
     const value = baseline(dataset, run);
-    return value === undefined ? [] : [`${run} ${formatNumber(value)}`];
+    const interval = baselineInterval(dataset, run)?.map(formatNumber).join(" to ");
+    const between = interval === undefined ? "" : ` (95 %: ${interval})`;
+    return value === undefined ? [] : [`${run} ${formatNumber(value)}${between}`];
   });
   const unit = unitOf(dataset);
   if (runs.length === 0) return "";
