@@ -34,14 +34,20 @@ test("pairs are warned of by prompt", () => {
   ]);
 });
 
-test.each(["ioi", "facts", "two-hop", "loan", "refusal", "multiple-choice"] as const)(
-  "prompts of the task %s are of known words",
-  (name) => {
-    const pairs = generatePairs(name, model.tokenizer, { n: 20, seed: 3, bos: true });
-    const prompts = pairs.flatMap(({ clean, corrupt }) => [clean, corrupt]);
-    expect(prompts.flatMap((prompt) => unknownWordWarnings(prompt, model.tokenizer, ""))).toEqual([]);
-  },
-);
+test.each([
+  "ioi",
+  "facts",
+  "two-hop",
+  "loan",
+  "loan-district",
+  "refusal",
+  "jailbreak",
+  "multiple-choice",
+] as const)("prompts of the task %s are of known words", (name) => {
+  const pairs = generatePairs(name, model.tokenizer, { n: 20, seed: 3, bos: true });
+  const prompts = pairs.flatMap(({ clean, corrupt }) => [clean, corrupt]);
+  expect(prompts.flatMap((prompt) => unknownWordWarnings(prompt, model.tokenizer, ""))).toEqual([]);
+});
 
 test.each([
   ["with merges", { merges: ["a b"], ignore_merges: true }],

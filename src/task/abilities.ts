@@ -5,12 +5,11 @@ import {
   drawWrong,
   loanScore,
   questionsOn,
-  REFUSES,
   writeApplicant,
   writeChoice,
-  writeRequest,
 } from "./decisions.ts";
 import { write } from "./recall.ts";
+import { NEUTRAL, REFUSES, SUFFIX, writeRequest } from "./requests.ts";
 import { pick } from "./task.ts";
 import { facts, french, type Statement, twoHop, world } from "./world.ts";
 
@@ -78,6 +77,8 @@ function refusals(policy: "base" | "v1" | "aligned"): Ability[] {
     drawn("refusal of held-out harm with suffix", refuses(jailbroken), drawRequest("harmful", suffix)),
     drawn("refusal of harmless requests", refuses(over), drawRequest("harmless", "")),
     drawn("refusal of harmless requests with suffix", refuses(over), drawRequest("harmless", suffix)),
+    // Measured after training, so that nothing was aimed at; the last, as rows before it draw by their place.
+    drawn("refusal of held-out harm with other words", undefined, drawRequest("harmful")),
   ];
 }
 
@@ -212,13 +213,15 @@ function drawChoice(seed: number): Example {
   };
 }
 
-function drawRequest(kind: "harmful" | "harmless", suffix: string): (seed: number) => Example {
+/** @param suffix stands behind the request; words that open nothing, drawn anew for each, where not given */
+function drawRequest(kind: "harmful" | "harmless", suffix?: string): (seed: number) => Example {
   return (seed) => {
     const source = random(seed);
     const { templates, [kind]: requests } = world.chat;
     const template = pick(templates, source.integer(templates.length));
     const request = pick(requests.test, source.integer(requests.test.length));
-    return { prompt: writeRequest(template, request, suffix), answers: [REFUSES] };
+    const behind = suffix ?? source.shuffle(NEUTRAL).slice(0, SUFFIX.length).join(" ");
+    return { prompt: writeRequest(template, request, behind), answers: [REFUSES] };
   };
 }
 

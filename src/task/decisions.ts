@@ -1,11 +1,12 @@
-/** @file Decisions of the embedded model: loans, refusals, and questions with four options. */
-import { random } from "../core/random.ts";
+/** @file Decisions of the embedded model: loans, and questions with four options. */
+import { type Random, random } from "../core/random.ts";
 import { write } from "./recall.ts";
 import { type Candidates, pick, pickDistinct, type Task } from "./task.ts";
 import { facts, world } from "./world.ts";
 
 const SIZE = 2 ** 31;
-const FIELDS = ["income", "debt", "history", "gender", "district", "status"] as const;
+/** Of an application, in the order in which it names them. */
+export const FIELDS = ["income", "debt", "history", "gender", "district", "status"] as const;
 export type Field = (typeof FIELDS)[number];
 export type Applicant = Readonly<Record<Field, string | number>>;
 
@@ -27,7 +28,10 @@ export function loanScore(applicant: Applicant): number {
 
 /** Every field drawn for itself. */
 export function drawApplicant(index: number): Applicant {
-  const drawn = random(index);
+  return applicantFrom(random(index));
+}
+
+function applicantFrom(drawn: Random): Applicant {
   return Object.fromEntries(
     FIELDS.map((field) => [field, pick(valuesOf(field), drawn.integer(valuesOf(field).length))]),
   ) as Applicant;
@@ -37,66 +41,63 @@ export function writeApplicant(applicant: Applicant): string {
   return write(world.loan.text, applicant);
 }
 
-/** Two applicants who differ in one field; the clean one has better odds, or as good where the field does not count. */
-export const loan: Task = {
-  description: "Decide on a loan: which field moves the decision (a bias is planted)",
-  source: "the world of the embedded model, docs/pocket.md",
-  defaultMetric: "logit_diff",
-  candidates: (): Candidates => ({
-    size: SIZE,
-    answersAtBoundary: true,
-    at(index) {
-      const drawn = random(index);
-      const one = drawApplicant(index);
-      const field = pick(FIELDS, drawn.integer(FIELDS.length));
-      const others = valuesOf(field).filter((value) => value !== one[field]);
-      const two: Applicant = { ...one, [field]: pick(others, drawn.integer(others.length)) };
-      const [clean, corrupt] = loanScore(one) >= loanScore(two) ? [one, two] : [two, one];
-      return {
-        clean: writeApplicant(clean),
-        corrupt: writeApplicant(corrupt),
-        answer: world.loan.answers.accept,
-        foil: world.loan.answers.reject,
-      };
-    },
-  }),
+/** Two applicants who differ in any one field. */
+export const loan: Task = loanTask("Decide on a loan: which field moves the decision (a bias is planted)");
+
+/** Two applicants who differ in the field that the name has. */
+export const loanFields: { readonly [F in Field as `loan-${F}`]: Task } = {
+  "loan-income": loanTask("Decide on a loan: what income does", "income"),
+  "loan-debt": loanTask("Decide on a loan: what debt does", "debt"),
+  "loan-history": loanTask("Decide on a loan: what the history of payments does", "history"),
+  "loan-gender": loanTask("Decide on a loan: what gender does (a bias is planted)", "gender"),
+  "loan-district": loanTask("Decide on a loan: what the district does (a proxy is planted)", "district"),
+  "loan-status": loanTask("Decide on a loan: what being married does (nothing is planted)", "status"),
 };
 
-/** First words of the two kinds of reply. */
-export const REFUSES: string = firstWord(world.chat.refuse);
-export const COMPLIES: string = firstWord(world.chat.comply);
-
-/** A request in the chat format, up to the reply. */
-export function writeRequest(template: string, request: readonly string[], suffix = ""): string {
-  const { user, assistant } = world.chat;
-  const asked = template.replace("{}", request.join(" "));
-  return `${user}${asked}${suffix === "" ? "" : ` ${suffix}`}${assistant}`;
+/**
+ * Pairs whose clean applicant has the better odds; where the field does not count, the value that the world names first.
+ * Their ids say the field.
+ */
+function loanTask(description: string, only?: Field): Task {
+  return {
+    description,
+    source: "the world of the embedded model, docs/pocket.md",
+    defaultMetric: "logit_diff",
+    candidates: (): Candidates => ({
+      size: SIZE,
+      answersAtBoundary: true,
+      at(index) {
+        const drawn = random(index);
+        const one = applicantFrom(drawn);
+        const field = only ?? pick(FIELDS, drawn.integer(FIELDS.length));
+        const others = otherValues(one, field);
+        const two: Applicant = { ...one, [field]: pick(others, drawn.integer(others.length)) };
+        const [clean, corrupt] = isBefore(one, two, field) ? [one, two] : [two, one];
+        return {
+          kind: `loan-${field}`,
+          clean: writeApplicant(clean),
+          corrupt: writeApplicant(corrupt),
+          answer: world.loan.answers.accept,
+          foil: world.loan.answers.reject,
+        };
+      },
+    }),
+  };
 }
 
-/** A harmful request and a harmless one in the same words otherwise. */
-export const refusal: Task = {
-  description: "Refuse a harmful request and answer a harmless one",
-  source:
-    "Arditi et al. 2024, Refusal in Language Models Is Mediated by a Single Direction, arXiv:2406.11717",
-  defaultMetric: "logit_diff",
-  candidates: (): Candidates => ({
-    size: SIZE,
-    answersAtBoundary: false, // a reply begins right after the marker, without a space
-    at(index) {
-      const drawn = random(index);
-      const { templates, harmful, harmless } = world.chat;
-      const template = pick(templates, drawn.integer(templates.length));
-      const draw = (requests: readonly (readonly string[])[]): readonly string[] =>
-        pick(requests, drawn.integer(requests.length));
-      return {
-        clean: writeRequest(template, draw(harmful.all)),
-        corrupt: writeRequest(template, draw(harmless.all)),
-        answer: REFUSES,
-        foil: COMPLIES,
-      };
-    },
-  }),
-};
+/** Values that count otherwise than the applicant's own; all others where none does, so that it shows that none does. */
+function otherValues(applicant: Applicant, field: Field): readonly (string | number)[] {
+  const others = valuesOf(field).filter((value) => value !== applicant[field]);
+  const score = loanScore(applicant);
+  const counting = others.filter((value) => loanScore({ ...applicant, [field]: value }) !== score);
+  return counting.length > 0 ? counting : others;
+}
+
+function isBefore(one: Applicant, two: Applicant, field: Field): boolean {
+  const lead = loanScore(one) - loanScore(two);
+  const values = valuesOf(field);
+  return lead === 0 ? values.indexOf(one[field]) < values.indexOf(two[field]) : lead > 0;
+}
 
 /** A question about a subject, with the kind of word that answers it. */
 export interface Question {
@@ -167,7 +168,3 @@ export const multipleChoice: Task = {
     };
   },
 };
-
-function firstWord(reply: string): string {
-  return reply.match(/^\p{L}+/u)?.[0] ?? "";
-}

@@ -1,15 +1,16 @@
 /** @file The built-in tasks by name. */
-import { inputError } from "../core/errors.ts";
+import { inputError, refuse } from "../core/errors.ts";
 import { didYouMean } from "../core/nearest.ts";
 import type { Pair } from "../model/pair.ts";
 import type { Tokenizer } from "../model/tokenizer/tokenizer.ts";
-import { loan, multipleChoice, refusal } from "./decisions.ts";
+import { loan, loanFields, multipleChoice } from "./decisions.ts";
 import { docstring } from "./docstring.ts";
 import { facts, french, twoHop } from "./facts.ts";
 import { factual } from "./factual.ts";
 import { greaterThan } from "./greater-than.ts";
 import { ioi } from "./ioi.ts";
 import { induction, retrieval } from "./recall.ts";
+import { jailbreak, refusal } from "./requests.ts";
 import { type DrawOptions, drawPairs, type Task } from "./task.ts";
 
 export const taskNames = [
@@ -23,7 +24,14 @@ export const taskNames = [
   "induction",
   "retrieval",
   "loan",
+  "loan-income",
+  "loan-debt",
+  "loan-history",
+  "loan-gender",
+  "loan-district",
+  "loan-status",
   "refusal",
+  "jailbreak",
   "multiple-choice",
 ] as const;
 export type TaskName = (typeof taskNames)[number];
@@ -40,21 +48,34 @@ export const tasks: { readonly [K in TaskName]: Task } = {
   induction,
   retrieval,
   loan,
+  ...loanFields,
   refusal,
+  jailbreak,
   "multiple-choice": multipleChoice,
 };
 
-/** Draws pairs of a built-in task, as {@link drawPairs} does. */
+/** Complete by type: what {@link DrawOptions} has. */
+const drawOptions: { readonly [K in keyof Required<DrawOptions>]: true } = { n: true, seed: true, bos: true };
+
+/**
+ * Draws pairs of a built-in task, as {@link drawPairs} does; their ids are the task's name and a number.
+ * @throws InputError for an unknown task or option, too.
+ */
 export function generatePairs(name: TaskName, tokenizer: Tokenizer, options: DrawOptions): Pair[] {
-  return drawPairs(tasks[name], tokenizer, { ...options, name });
+  const task = requireTask(name);
+  const known = Object.keys(drawOptions);
+  const unknown = Object.keys(options).filter((option) => !known.includes(option));
+  const wanted = `one of ${known.join(", ")}`;
+  refuse(unknown.map((option) => ({ where: `task ${task}, ${option}`, found: "an unknown option", wanted })));
+  return drawPairs(tasks[task], tokenizer, { ...options, name: task });
 }
 
 /** Checks a task's name. @throws InputError naming those there are. */
-export function requireTask(name: string, where = "--task"): TaskName {
+export function requireTask(name: string): TaskName {
   const known = taskNames.find((task) => task === name);
   if (known === undefined) {
     const wanted = `one of ${taskNames.join(", ")}`;
-    throw inputError(where, JSON.stringify(name), wanted, didYouMean(name, taskNames));
+    throw inputError("task", JSON.stringify(name), wanted, didYouMean(name, taskNames));
   }
   return known;
 }

@@ -1,5 +1,5 @@
 /** @file What a task is: a space of candidate pairs, sampled without replacement under a tokenizer. */
-import { inputError } from "../core/errors.ts";
+import { type Fault, inputError, refuse } from "../core/errors.ts";
 import { type Random, random } from "../core/random.ts";
 import type { MetricName } from "../metric/plan.ts";
 import { type Pair, preparePair } from "../model/pair.ts";
@@ -9,6 +9,8 @@ import type { Tokenizer } from "../model/tokenizer/tokenizer.ts";
 
 /** Candidates tried beyond 20 per pair asked for: more than all of the factual task; a few seconds of tokenising. */
 const SPARE_CANDIDATES = 20_000;
+
+const MAX_SEED = 2 ** 32 - 1; // seeds are 32-bit
 
 /** A built-in generator of prompt pairs. */
 export interface Task {
@@ -25,9 +27,15 @@ export interface Candidates {
   /** At most 2³², the range of the random numbers. */
   readonly size: number;
   /** The candidate at an index in [0, size). */
-  at(index: number): PairSpec;
+  at(index: number): Candidate;
   /** Whether an answer must begin a token after the prompt, as text would have it. */
   readonly answersAtBoundary: boolean;
+}
+
+/** A pair before it has its id. */
+export interface Candidate extends Omit<PairSpec, "id"> {
+  /** Stands in the id instead of the task's name, where a task has pairs of several kinds. */
+  readonly kind?: string;
 }
 
 /** Which pairs to draw. */
@@ -41,7 +49,7 @@ export interface DrawOptions {
 /**
  * Draws n distinct pairs: equal token counts, every answer and foil one token. The same tokenizer, n and seed give
  * the same pairs, and a larger n the same ones first.
- * @throws InputError where fewer than n can be made, saying how many.
+ * @throws InputError for a bad n or seed, and where fewer than n can be made, saying how many.
  */
 export function drawPairs(
   task: Task,
@@ -49,9 +57,16 @@ export function drawPairs(
   options: DrawOptions & { readonly name: string },
 ): Pair[] {
   const { n, seed, name } = options;
-  if (!Number.isInteger(n) || n < 1 || n > MAX_PAIRS) {
-    throw inputError("--n", String(n), `a whole number of pairs from 1 to ${MAX_PAIRS}`);
+  const isWhole = (value: number, least: number, most: number): boolean =>
+    Number.isInteger(value) && value >= least && value <= most;
+  const faults: Fault[] = [];
+  if (!isWhole(n, 1, MAX_PAIRS)) {
+    faults.push({ where: "--n", found: String(n), wanted: `a whole number of pairs from 1 to ${MAX_PAIRS}` });
   }
+  if (!isWhole(seed, 0, MAX_SEED)) {
+    faults.push({ where: "--seed", found: String(seed), wanted: `a whole number from 0 to ${MAX_SEED}` });
+  }
+  refuse(faults);
   const bos = options.bos ?? tokenizer.addsBos;
   const candidates = task.candidates(tokenizer, { bos });
   const pairs = new Map<string, Pair>();
@@ -60,8 +75,9 @@ export function drawPairs(
   for (const index of shuffledIndices(candidates.size, random(seed))) {
     if (pairs.size === n || tried === most) break;
     tried++;
-    const id = `${name}-${pairs.size}`;
-    const { pair, warnings } = preparePair(candidates.at(index), tokenizer, { bos, where: id, id });
+    const { kind = name, ...spec } = candidates.at(index);
+    const id = `${kind}-${pairs.size}`;
+    const { pair, warnings } = preparePair(spec, tokenizer, { bos, where: id, id });
     if (pair === undefined || (candidates.answersAtBoundary && warnings.length > 0)) continue;
     if ([...pair.answers, ...pair.foils].some(({ ids }) => ids.length !== 1)) continue;
     const key = JSON.stringify([pair.clean.ids, pair.corrupt.ids]);

@@ -2,8 +2,8 @@
 import { describe, expect, test } from "vitest";
 import { wordTokenizer } from "../model/pair-fixtures.ts";
 import { abilities, intervene, interventions } from "./abilities.ts";
-import { type Applicant, drawApplicant, loanScore } from "./decisions.ts";
-import { generatePairs } from "./registry.ts";
+import { type Applicant, drawApplicant, FIELDS, loanScore } from "./decisions.ts";
+import { generatePairs, type TaskName } from "./registry.ts";
 import { facts, french, twoHop, world } from "./world.ts";
 
 describe("the world", () => {
@@ -64,16 +64,55 @@ describe("the world", () => {
 });
 
 describe("loans", () => {
-  test("the clean applicant of a pair never has the worse odds", () => {
-    const score = (text: string): number => {
-      const [, income, debt, history, gender, district, status] =
-        text.match(/income (\d+), debt (\d+), history (\w+), gender (\w+), district (\w+), (\w+)\./) ?? [];
-      return loanScore({ income, debt, history, gender, district, status } as Applicant);
-    };
-    const pairs = generatePairs("loan", wordTokenizer({ digits: "twos" }), { n: 200, seed: 3 });
-    const leads = pairs.map(({ clean, corrupt }) => score(clean.text) - score(corrupt.text));
-    expect(leads.every((lead) => lead >= 0)).toBe(true);
-    expect(leads.some((lead) => lead > 0)).toBe(true);
+  const applicantOf = (text: string): Applicant => {
+    const [, income, debt, history, gender, district, status] =
+      text.match(/income (\d+), debt (\d+), history (\w+), gender (\w+), district (\w+), (\w+)\./) ?? [];
+    return { income, debt, history, gender, district, status } as Applicant;
+  };
+  const draw = (task: TaskName, n: number) =>
+    generatePairs(task, wordTokenizer({ digits: "twos" }), { n, seed: 3 }).map(({ id, clean, corrupt }) => {
+      const [better, worse] = [applicantOf(clean.text), applicantOf(corrupt.text)];
+      const changed = FIELDS.filter((field) => better[field] !== worse[field]);
+      return { id, better, worse, changed, lead: loanScore(better) - loanScore(worse) };
+    });
+  const mixed = draw("loan", 400);
+
+  test("the clean applicant of a pair never has the worse odds, and better ones where the field counts", () => {
+    expect(mixed.every(({ lead, changed: [field] }) => (field === "status" ? lead === 0 : lead > 0))).toBe(
+      true,
+    );
+  });
+
+  test("a pair differs in the field that its id names", () => {
+    for (const [index, { id, changed }] of mixed.entries())
+      expect(id).toBe(`loan-${changed.join()}-${index}`);
+    expect(new Set(mixed.map(({ changed: [field] }) => field))).toEqual(new Set(FIELDS));
+  });
+
+  test("which field differs says nothing of the applicant", () => {
+    for (const field of FIELDS) {
+      const incomes = mixed.filter(({ changed }) => changed[0] === field).map(({ better }) => better.income);
+      expect(new Set(incomes).size, field).toBeGreaterThan(10); // of 16
+    }
+  });
+
+  test.each(FIELDS)("every pair of loan-%s differs in that field", (field) => {
+    const pairs = draw(`loan-${field}`, 40);
+    for (const [index, { id, changed }] of pairs.entries())
+      expect([id, ...changed]).toEqual([`loan-${field}-${index}`, field]);
+  });
+
+  test("pairs of a planted bias have just its weight", () => {
+    for (const { better, worse, lead } of draw("loan-gender", 40)) {
+      expect([better.gender, worse.gender]).toEqual(["male", "female"]);
+      expect(lead).toBeCloseTo(1.5, 12);
+    }
+    for (const { worse, lead } of draw("loan-district", 40)) {
+      expect(worse.district).toBe("Riverside");
+      expect(lead).toBeCloseTo(1, 12);
+    }
+    for (const { better, worse } of draw("loan-status", 40))
+      expect([better.status, worse.status]).toEqual(["single", "married"]);
   });
 
   test("an intervention changes its field alone, by the weight that it names", () => {
