@@ -1,5 +1,8 @@
 /** @file Seeded random numbers: the same seed gives the same numbers on every machine. */
 
+/** Largest seed: they are 32-bit. */
+export const MAX_SEED: number = 2 ** 32 - 1;
+
 /** A seeded source of random numbers. */
 export interface Random {
   /** Uniform in [0, 1), 32 bits. */

@@ -1,6 +1,7 @@
 /** @file Files of edits: interventions on one prompt, and the prompts whose runs they take values from. */
 import { z } from "zod";
 import { type Fault, refuse } from "../core/errors.ts";
+import { inWords } from "../core/excerpt.ts";
 import type { Architecture } from "../model/architecture.ts";
 import { wantedBy } from "../model/config.ts";
 import type { Model } from "../model/model.ts";
@@ -8,7 +9,6 @@ import { type Edit, editSchema } from "../run/edit.ts";
 import { type EditOn, editAtStep, lengthRun } from "../run/generate.ts";
 import type { Axis } from "../run/site.ts";
 import { axisSize, SITES } from "../run/site.ts";
-import { inWords } from "./fields.ts";
 
 export interface EditFile {
   readonly edits: readonly Edit[];

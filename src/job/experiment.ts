@@ -1,7 +1,7 @@
 /** @file Experiments as data: a command, a model and its options, so that a run can be saved, sent and replayed. */
 import { type Fault, InputError } from "../core/errors.ts";
+import { inWords } from "../core/excerpt.ts";
 import type { Json } from "../result/result.ts";
-import { inWords } from "./fields.ts";
 import { type CommandName, commandOptions, type OptionsOf, optionsWhere } from "./options.ts";
 import { readOptions } from "./read-options.ts";
 

@@ -4,7 +4,7 @@
  */
 import { z } from "zod";
 import { refuse } from "../core/errors.ts";
-import { excerpt } from "../core/excerpt.ts";
+import { inWords } from "../core/excerpt.ts";
 import { didYouMean } from "../core/nearest.ts";
 import { HEAD_PATTERN, headNamed } from "./heads.ts";
 import type { OptionEntry, OptionFault } from "./options/entry.ts";
@@ -209,12 +209,4 @@ function faultOf(value: unknown, issue: z.core.$ZodIssue | undefined): Pick<Opti
   const words = issue?.code === "invalid_value" && issue.path.length === 0 ? issue.values.map(String) : [];
   const fix = typeof value === "string" ? didYouMean(value, words) : undefined;
   return fix === undefined ? { wanted } : { wanted, fix };
-}
-
-/** A value in a few words. */
-export function inWords(value: unknown): string {
-  if (value === undefined) return "nothing";
-  if (value === null) return "null";
-  if (typeof value === "object" && !Array.isArray(value)) return "an object";
-  return excerpt(value, 60);
 }

@@ -1,14 +1,12 @@
 /** @file Options that several commands take: where results go, the machine, what is measured. */
 
+import { MAX_SEED } from "../../core/random.ts";
 import type { StepRule } from "../../method/attribution-gradients.ts";
 import { DEFAULT_VERIFIED } from "../../method/verify.ts";
 import type { Direction } from "../../metric/normalise.ts";
 import { type MetricName, metricNames } from "../../metric/plan.ts";
 import { bytes, choice, flag, text, whole } from "../fields.ts";
 import type { OptionEntry, OptionFault, OptionTable } from "./entry.ts";
-
-/** Seeds are 32-bit. */
-const MAX_SEED = 2 ** 32 - 1;
 
 /** More threads than any machine has cores today. */
 const MAX_THREADS = 1024;
