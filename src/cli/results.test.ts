@@ -6,6 +6,7 @@ import { afterAll, beforeAll, expect, test } from "vitest";
 import { activationPatching, load, nextTokens } from "../index.ts";
 import { fromJson, toJson } from "../result/json.ts";
 import type { Dataset } from "../result/result.ts";
+import { subjectLine } from "../result/words.ts";
 import { crosspatch, EXAMPLE } from "./testing.ts";
 
 const [, clean = "", , corrupt = ""] = EXAMPLE;
@@ -55,6 +56,19 @@ test("every way of giving the same pair gives the same numbers", async () => {
   const typed = await patched(...EXAMPLE);
   const read = await patched("--pairs", file);
   expect(toJson(read).data_vars).toEqual(toJson(typed).data_vars);
+  expect([typed, read].map(({ attrs }) => (attrs.options as { pairs?: string }).pairs)).toEqual([
+    undefined,
+    file,
+  ]);
+});
+
+test("a result says which task its pairs are of, and a report what was asked of which model", async () => {
+  const found = await patched("--task", "ioi", "--n", "2", "--site", "attn_out", "--by", "layer");
+  expect(found.attrs.options).toMatchObject({ task: "ioi", n: 2, seed: 0 });
+  expect(subjectLine(found)).toBe("activation-patching · pocket · 2 pairs of task ioi");
+  expect(subjectLine(await patched(...EXAMPLE, "--layer", "1"))).toBe(
+    "activation-patching · pocket · 1 pair",
+  );
 });
 
 test("options reach the method", async () => {

@@ -9,7 +9,7 @@ import type { Dataset } from "../result/result.ts";
 import { headNamed } from "./heads.ts";
 import type { JobContext } from "./input.ts";
 import { type AttentionOptions, DEFAULT_SEQUENCES } from "./options/attention.ts";
-import { promptsFileOr } from "./prompts.ts";
+import { promptSource, promptsFileOr } from "./prompts.ts";
 import { withWarnings } from "./warnings.ts";
 
 /** Reads patterns and scores heads. @throws InputError before anything is computed. */
@@ -35,7 +35,11 @@ export async function attentionJob(
     onProgress: context.onProgress,
     signal: context.signal,
   });
-  return withWarnings(result, warnings, { bos, ...(repeat === undefined ? {} : { repeat }) });
+  return withWarnings(result, warnings, {
+    bos,
+    ...promptSource(options),
+    ...(repeat === undefined ? {} : { repeat }),
+  });
 }
 
 /**

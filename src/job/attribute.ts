@@ -9,7 +9,7 @@ import { tasks } from "../task/registry.ts";
 import { chosen, withoutPositions } from "./chosen.ts";
 import { allOf, type JobContext } from "./input.ts";
 import type { AttributeOptions } from "./options/attribute.ts";
-import { pairsOf } from "./prompts.ts";
+import { pairsOf, promptSource } from "./prompts.ts";
 import { withWarnings } from "./warnings.ts";
 
 /** Estimates as the options say. @throws InputError with the faults of prompts, sites and dims. */
@@ -48,7 +48,10 @@ export async function attributeJob(
     : options.pathologies
       ? attributionPathologies(model, pairs, method)
       : attribution(model, pairs, method));
-  return withWarnings(result, warnings, { bos: options.bos ?? model.tokenizer.addsBos });
+  return withWarnings(result, warnings, {
+    bos: options.bos ?? model.tokenizer.addsBos,
+    ...promptSource(options),
+  });
 }
 
 function estimatorOf(options: AttributeOptions): Estimator {

@@ -4,7 +4,7 @@ import type { Model } from "../model/model.ts";
 import type { Dataset } from "../result/result.ts";
 import { allOf, type JobContext } from "./input.ts";
 import type { CorruptionsOptions } from "./options/corruptions.ts";
-import { pairsOf, readPrompts } from "./prompts.ts";
+import { pairsOf, promptSource, readPrompts } from "./prompts.ts";
 import { withWarnings } from "./warnings.ts";
 
 /** Compares as the options say. @throws InputError before anything is computed. */
@@ -36,5 +36,5 @@ export async function corruptionsJob(
     onProgress: context.onProgress,
     signal: context.signal,
   });
-  return withWarnings(result, warnings, { bos });
+  return withWarnings(result, warnings, { bos, ...promptSource(options) });
 }

@@ -5,7 +5,7 @@ import type { Model } from "../model/model.ts";
 import type { Dataset } from "../result/result.ts";
 import type { JobContext } from "./input.ts";
 import type { DirectOptions } from "./options/direct.ts";
-import { promptedOf } from "./prompts.ts";
+import { promptedOf, promptSource } from "./prompts.ts";
 import { withWarnings } from "./warnings.ts";
 
 /** Splits logits, or reads them off every layer. @throws InputError before anything is computed. */
@@ -21,5 +21,8 @@ export async function directJob(model: Model, options: DirectOptions, context: J
         sources: options.sources,
         neuronLayers: options.neurons,
       });
-  return withWarnings(result, warnings, { bos: options.bos ?? model.tokenizer.addsBos });
+  return withWarnings(result, warnings, {
+    bos: options.bos ?? model.tokenizer.addsBos,
+    ...promptSource(options),
+  });
 }

@@ -13,7 +13,7 @@ import { tasks } from "../task/registry.ts";
 import { announce, type Expected, edgeWords } from "./cost.ts";
 import { allOf, type JobContext } from "./input.ts";
 import type { EdgesOptions } from "./options/edges.ts";
-import { pairsOf } from "./prompts.ts";
+import { pairsOf, promptSource } from "./prompts.ts";
 import { withWarnings } from "./warnings.ts";
 
 /** Scores as the options say. @throws InputError with the faults of prompts and of files of edges together. */
@@ -76,6 +76,7 @@ export async function edgesJob(model: Model, options: EdgesOptions, context: Job
       ? scored
       : withWarnings(withCircuit(model, scored, { by, size, signed }), warnings, {
           bos: options.bos ?? model.tokenizer.addsBos,
+          ...promptSource(options),
         });
   if (options.circuit !== undefined)
     await context.writeBytes(options.circuit, bytesOf(circuitFile(model, result)));

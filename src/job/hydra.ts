@@ -9,7 +9,7 @@ import type { Dataset } from "../result/result.ts";
 import { headNamed } from "./heads.ts";
 import type { JobContext } from "./input.ts";
 import type { HydraOptions } from "./options/hydra.ts";
-import { promptsFileOr, readPrompts } from "./prompts.ts";
+import { promptSource, promptsFileOr, readPrompts } from "./prompts.ts";
 import { withWarnings } from "./warnings.ts";
 
 /** Ablates and measures. @throws InputError before anything is computed. */
@@ -40,7 +40,7 @@ export async function hydraJob(model: Model, options: HydraOptions, context: Job
         topPercent: options["top-percent"],
         perPair: options["per-pair"],
       });
-  return withWarnings(result, warnings, { bos });
+  return withWarnings(result, warnings, { bos, ...promptSource(options) });
 }
 
 function ablationOf({ ablate = "resample", draws = DEFAULT_DRAWS }: HydraOptions): UnitAblation {

@@ -14,7 +14,7 @@ import { announce, planWords } from "./cost.ts";
 import { allOf, type JobContext } from "./input.ts";
 import { DEFAULT_DRAWS, DEFAULT_PATCH_BY, DEFAULT_PATCH_SITES, type PatchOptions } from "./options/patch.ts";
 import { patchCells } from "./patch-cells.ts";
-import { pairsOf, readPrompts } from "./prompts.ts";
+import { pairsOf, promptSource, readPrompts } from "./prompts.ts";
 import { withWarnings } from "./warnings.ts";
 
 /**
@@ -77,6 +77,7 @@ export async function patchJob(model: Model, options: PatchOptions, context: Job
   if (kept?.kind === "finished") return result;
   return withWarnings(result, [...warnings, ...(note === undefined ? [] : [note])], {
     bos: bos ?? model.tokenizer.addsBos,
+    ...promptSource(options),
   });
 }
 

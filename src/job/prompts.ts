@@ -6,6 +6,7 @@ import type { Pair } from "../model/pair.ts";
 import { preparePairs } from "../model/pair.ts";
 import { MAX_PAIRS, type PairSpec, readPairs } from "../model/pair-spec.ts";
 import type { Tokenizer } from "../model/tokenizer/tokenizer.ts";
+import type { Json } from "../result/result.ts";
 import { generatePairs } from "../task/registry.ts";
 import type { JobContext } from "./input.ts";
 import { DEFAULT_TASK_PAIRS, type FactOptions, type PairOptions } from "./options/prompts.ts";
@@ -73,6 +74,21 @@ export async function promptsFileOr(
   const { specs, where } = readFactsOrTexts(await context.readText(path), path);
   const { facts, warnings } = prepareFacts(specs, tokenizer, { bos, where });
   return { prompts: facts, warnings };
+}
+
+/** Where the prompts of a job come from, as its result says it; nothing where they were typed. */
+export function promptSource(
+  options: Pick<
+    PairOptions & FactOptions & { readonly prompts?: string },
+    "task" | "n" | "pairs" | "facts" | "prompts"
+  >,
+): Record<string, Json> {
+  const { task, n = DEFAULT_TASK_PAIRS, pairs, facts, prompts } = options;
+  if (task !== undefined) return { task, n };
+  const files = { pairs, facts, prompts };
+  return Object.fromEntries(
+    Object.entries(files).flatMap(([key, file]) => (file === undefined ? [] : [[key, file]])),
+  );
 }
 
 const parsePrompt = objectParser(

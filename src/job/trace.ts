@@ -7,7 +7,7 @@ import { encodeSafetensors } from "../model/weights/safetensors-encode.ts";
 import type { Dataset } from "../result/result.ts";
 import { allOf, type JobContext } from "./input.ts";
 import type { TraceOptions } from "./options/trace.ts";
-import { factsOf } from "./prompts.ts";
+import { factsOf, promptSource } from "./prompts.ts";
 import { withWarnings } from "./warnings.ts";
 
 /** Traces as the options say. @throws InputError with the faults of facts and noise together. */
@@ -48,7 +48,10 @@ export async function traceJob(model: Model, options: TraceOptions, context: Job
     const { data, shape } = drawn;
     await context.writeBytes(written, encodeSafetensors({ noise: { data: Float32Array.from(data), shape } }));
   }
-  return withWarnings(result, warnings, { bos: options.bos ?? model.tokenizer.addsBos });
+  return withWarnings(result, warnings, {
+    bos: options.bos ?? model.tokenizer.addsBos,
+    ...promptSource(options),
+  });
 }
 
 async function noiseOf(path: string, { readTensors }: JobContext): Promise<Tensor<Float32Array>> {

@@ -2,7 +2,15 @@
 import { baseline, baselineInterval, baseRun, sites, strongest } from "../result/cells.ts";
 import { formatJson } from "../result/json.ts";
 import type { Dataset, Json } from "../result/result.ts";
-import { formatNumber, metricWord, noEffectWords, promptText, question, unitOf } from "../result/words.ts";
+import {
+  formatNumber,
+  metricWord,
+  noEffectWords,
+  promptText,
+  question,
+  subjectLine,
+  unitOf,
+} from "../result/words.ts";
 import { agreementLines } from "./attribution-text.ts";
 import { strongestRows } from "./cell-table.ts";
 import { edgeAgreementLines } from "./edges-text.ts";
@@ -27,7 +35,6 @@ export async function report(dataset: Dataset, options: ReportOptions): Promise<
   const heading = question(dataset);
   const cells = Object.values(dataset.dataVars).reduce((sum, { data }) => sum + data.length, 0);
   const holdsData = cells <= MAX_EMBEDDED_CELLS;
-  const { method } = dataset.attrs;
   return `<!doctype html>
 <html lang="en">
 <head>
@@ -39,7 +46,7 @@ export async function report(dataset: Dataset, options: ReportOptions): Promise<
 </head>
 <body>
 <main>
-<p class="kind">crosspatch${typeof method === "string" ? ` · ${html(method)}` : ""}</p>
+<p class="kind">${html(["crosspatch", subjectLine(dataset)].join(" · "))}</p>
 <h1>${html(heading)}</h1>
 ${warnings(dataset)}${prompts(dataset)}${numbers(dataset)}
 <h2>Figure</h2>

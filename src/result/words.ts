@@ -86,6 +86,21 @@ export function baselinesLine(dataset: Dataset): string {
   return [...runs, metricWord(dataset) + (unit === "" ? "" : ` (${unit})`)].join(" · ");
 }
 
+/** Method, model and prompts: `activation-patching · pocket · 20 pairs of task ioi`; what the result does not say is left out. */
+export function subjectLine({ attrs }: Dataset): string {
+  const { method, options } = attrs;
+  const name = entry(attrs.model, "name");
+  const list = entry(attrs.prompts, "pairs");
+  const [task, count] = [entry(options, "task"), Array.isArray(list) ? list.length : 0];
+  const isPair = Array.isArray(list) && entry(list[0], "corrupt") !== undefined;
+  const what = `${isPair ? "pair" : "prompt"}${count === 1 ? "" : "s"}`;
+  return [
+    ...(typeof method === "string" ? [method] : []),
+    ...(typeof name === "string" ? [name] : []),
+    ...(count === 0 ? [] : [`${count} ${what}${typeof task === "string" ? ` of task ${task}` : ""}`]),
+  ].join(" · ");
+}
+
 /** A text of `attrs.prompts`, e.g. `clean`; undefined where the result is about several pairs or has none. */
 export function promptText(dataset: Dataset, key: string): string | undefined {
   const value = entry(dataset.attrs.prompts, key);
