@@ -78,14 +78,29 @@ export function labelText({ label, tokens }: NamedLabel): string {
   return tokens.length === 0 ? text : `${text}: ${tokens.join(" / ")}`;
 }
 
-/** Breaks a text at spaces into lines of at most `width` characters, where its words allow. */
+const NUMBER = /^[^\p{L}\d]*\d[\d.,e+-]*$/u;
+const UNIT = /^(?:%|logits?|nats?|bits?|s|ms|[kMG]B)[.,;:)]*$/;
+
+/** Breaks a text at spaces into lines of at most `width` characters, where its words allow; a number keeps its unit. */
 export function wrap(text: string, width: number): string[] {
   const lines: string[] = [];
-  for (const word of text.split(" ")) {
+  for (const word of unbroken(text)) {
     const last = lines.at(-1);
     if (last !== undefined && last.length + 1 + word.length <= width)
       lines[lines.length - 1] = `${last} ${word}`;
     else lines.push(word);
   }
   return lines;
+}
+
+/** The words of a text, numbers with their units as one. */
+function unbroken(text: string): string[] {
+  const words: string[] = [];
+  for (const word of text.split(" ")) {
+    const last = words.at(-1);
+    if (last !== undefined && NUMBER.test(last) && UNIT.test(word))
+      words[words.length - 1] = `${last} ${word}`;
+    else words.push(word);
+  }
+  return words;
 }

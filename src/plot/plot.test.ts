@@ -151,6 +151,15 @@ test("wrapping keeps every word and the width", () => {
   );
 });
 
+test("wrapping parts no number from its unit", () => {
+  const text = "passes: largest difference 2.86e-6 logit, 95 % interval (95 tokens, 3 s)";
+  for (let width = 12; width < text.length; width++) {
+    const lines = wrap(text, width);
+    expect(lines.join(" ")).toBe(text);
+    expect(lines.filter((line) => /^(logit|%|s\))/.test(line))).toEqual([]);
+  }
+});
+
 test("PNG text is drawn with the font that comes along, none of the machine's", async () => {
   const page = (text: string) =>
     `<svg xmlns="http://www.w3.org/2000/svg" width="80" height="20"><text x="2" y="15" font-family="Nowhere, sans-serif">${text}</text></svg>`;
