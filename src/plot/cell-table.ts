@@ -13,12 +13,17 @@ export interface Screen {
   readonly color: ColorDepth;
 }
 
+export interface BarOptions extends Screen {
+  /** The effect of a bar of full length; 0 where there is none, and so no bars. */
+  readonly limit: number;
+}
+
 /** Rows of a table over one dim; the strongest are kept. */
 const MAX_ROWS = 40;
 const BAR_HALF = 10; // columns of a bar on either side of zero
 
 /** One line per label of a single dim: value, effect, interval and a bar. */
-export function barTable(panel: Panel, screen: Screen): string[] {
+export function barTable(panel: Panel, screen: BarOptions): string[] {
   const isList =
     panel.x.labels.some(({ label }) => typeof label === "string") || panel.cells.length > MAX_ROWS;
   const shown = isList
@@ -33,10 +38,11 @@ export function barTable(panel: Panel, screen: Screen): string[] {
     shown.map((cell) => [axisText(panel.x, cell.x), ...columns.map(({ text }) => text(cell))]),
     screen.columns,
   );
-  const most = shown.reduce((limit, cell) => Math.max(limit, Math.abs(cell.effect)), 0);
   const drawn = withBars(blocks, screen, (index) => {
     const cell = shown[index];
-    return cell === undefined || most === 0 ? undefined : bar(cell.effect / most, screen.color);
+    return cell === undefined || screen.limit === 0
+      ? undefined
+      : bar(cell.effect / screen.limit, screen.color);
   });
   return panel.cells.length > shown.length
     ? [...drawn, `… and ${panel.cells.length - shown.length} weaker`]
@@ -63,6 +69,7 @@ function withBars(
   });
 }
 
+/** A bar of whole blocks; none where it would be shorter than half of one. */
 function bar(share: number, color: ColorDepth): string {
   const length = Math.round(Math.abs(share) * BAR_HALF);
   const block = inked("█".repeat(length), share < 0 ? -0.7 : 0.6, color);

@@ -4,8 +4,16 @@ import { type Axis, axisText, type Panel, type PanelCell } from "./panels.ts";
 import { type ColorDepth, shaded } from "./terminal-color.ts";
 
 const NUMBER_WIDTH = 6; // sign, three digits and the point, a space
+const TENTHS_WIDTH = 3; // sign, a digit, a space
 const MAX_ROW_LABEL = 18;
 const MAX_HEADING_LINES = 12;
+/** Blocks of columns over which numbers may go on; a row that is torn into more is no longer read as one. */
+const MAX_NUMBER_BLOCKS = 3;
+
+/** An effect of exactly zero: most often both runs hold the same bits there. */
+export const NO_EFFECT = "·";
+/** An effect too small for the figures of its style. */
+export const LITTLE_EFFECT = "0";
 
 export interface HeatMapOptions {
   /** Columns of the terminal. */
@@ -18,24 +26,23 @@ export interface HeatMapOptions {
 }
 
 /** How a panel's cells are written. */
-export type CellStyle = "number" | "tenths" | "blank";
+export type CellStyle = "number" | "tenths";
 
-/** The style that fits: numbers where there is room, else tenths of the limit, or colour alone. */
-export function cellStyle(panel: Panel & { y: Axis }, { columns, color }: HeatMapOptions): CellStyle {
-  if (panel.x.labels.length * NUMBER_WIDTH <= columns - rowLabelWidth(panel.y) - 1) return "number";
-  return color === "none" ? "tenths" : "blank";
+/** The style that fits: numbers where a few blocks of columns hold them, else tenths of the limit. */
+export function cellStyle(panel: Panel & { y: Axis }, { columns }: HeatMapOptions): CellStyle {
+  const perBlock = Math.floor(roomForCells(panel.y, columns) / NUMBER_WIDTH);
+  return perBlock * MAX_NUMBER_BLOCKS >= panel.x.labels.length ? "number" : "tenths";
 }
 
-/** The lines of a heat map; as many blocks beneath each other as the width asks for. */
+/** The lines of a heat map; as many blocks beneath each other as the width asks for, of about the same width. */
 export function heatMapLines(panel: Panel & { y: Axis }, options: HeatMapOptions): string[] {
   const labelWidth = rowLabelWidth(panel.y);
-  const room = Math.max(3, options.columns - labelWidth - 1);
+  const room = roomForCells(panel.y, options.columns);
   const style = cellStyle(panel, options);
   const count = panel.x.labels.length;
-  const narrowest = style === "tenths" ? 3 : 2;
-  const cellWidth =
-    style === "number" ? NUMBER_WIDTH : Math.max(narrowest, Math.min(4, Math.floor(room / count)));
-  const perBlock = Math.max(1, Math.floor(room / cellWidth));
+  const cellWidth = style === "number" ? NUMBER_WIDTH : TENTHS_WIDTH;
+  const blocks = Math.ceil(count / Math.max(1, Math.floor(room / cellWidth)));
+  const perBlock = Math.ceil(count / blocks);
   const cells = new Map(panel.cells.map((cell) => [cell.y * count + cell.x, cell]));
   const lines: string[] = [];
   for (let start = 0; start < count; start += perBlock) {
@@ -60,6 +67,11 @@ function rowLabelWidth(axis: Axis): number {
   );
 }
 
+/** Columns of the terminal beside the labels of rows. */
+function roomForCells(axis: Axis, columns: number): number {
+  return Math.max(TENTHS_WIDTH, columns - rowLabelWidth(axis) - 1);
+}
+
 function drawCell(
   cell: PanelCell | undefined,
   options: HeatMapOptions & { readonly style: CellStyle; readonly cellWidth: number },
@@ -67,28 +79,28 @@ function drawCell(
   const { style, cellWidth, limit, color } = options;
   if (cell === undefined) return " ".repeat(cellWidth);
   const share = limit === 0 ? 0 : cell.effect / limit;
-  const text =
-    style === "number"
-      ? compactNumber(cell.effect / options.unitFactor)
-      : style === "tenths"
-        ? tenths(share)
-        : "";
-  return shaded(`${pad(text, cellWidth - 1, "left")} `, share, color);
+  return shaded(`${pad(cellText(cell.effect, style, options), cellWidth - 1, "left")} `, share, color);
+}
+
+/** What a cell says of its effect. */
+export function cellText(effect: number, style: CellStyle, { limit, unitFactor }: HeatMapOptions): string {
+  return style === "number" ? compactNumber(effect / unitFactor) : tenths(limit === 0 ? 0 : effect / limit);
 }
 
 /** A number in at most five characters: `+11.6`, `-0.03`, `0` where it rounds to that, `·` for an exact zero. */
 export function compactNumber(value: number): string {
-  if (value === 0) return "·";
+  if (value === 0) return NO_EFFECT;
   const sign = value < 0 ? "-" : "+";
   const size = Math.abs(value);
-  if (size < 0.005) return "0";
+  if (size < 0.005) return LITTLE_EFFECT;
   return sign + size.toFixed(size < 9.995 ? 2 : size < 99.95 ? 1 : 0);
 }
 
-/** Tenths of the largest effect with a sign: `+9` for nine tenths and more, `·` for less than one. */
+/** Tenths of the largest effect with a sign: `+9` for nine tenths and more, `0` for less than one, `·` for an exact zero. */
 export function tenths(share: number): string {
+  if (share === 0) return NO_EFFECT;
   const count = Math.min(9, Math.floor(Math.abs(share) * 10 + 1e-9));
-  return count === 0 ? "·" : `${share < 0 ? "-" : "+"}${count}`;
+  return count === 0 ? LITTLE_EFFECT : `${share < 0 ? "-" : "+"}${count}`;
 }
 
 /** Column headings: across where they fit, else tokens written downwards over their positions. */

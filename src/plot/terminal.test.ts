@@ -96,21 +96,79 @@ test("the values by pair have maps of their own; the list ranks the means, and t
   expect(terminal(bars, { sites: ["z_per_pair"] })).toMatch(/^strongest\nsite +pair /m);
 });
 
-test("a narrow terminal gets tenths, then blocks beneath each other; no column is lost", () => {
-  const wide = dataset({
+/** Effects from -1 to almost 1 over positions of layer 0, none at all in layer 1. */
+function alongPositions(size: number): Dataset {
+  return dataset({
     attrs,
-    dims: { layer: 2, pos: 40 },
-    coords: { pos: range("pos", 40) },
+    dims: { layer: 2, pos: size },
+    coords: { pos: range("pos", size) },
     dataVars: {
-      z: variable({ layer: 2, pos: 40 }, (layer, pos) => -5.485 + (layer === 0 ? (pos - 20) / 20 : 0)),
+      z: variable({ layer: 2, pos: size }, (layer, pos) => -5.485 + (layer === 0 ? effectAt(pos, size) : 0)),
     },
   });
-  const text = terminal(wide, { columns: 64 });
-  const cells = text
+}
+
+function effectAt(pos: number, size: number): number {
+  return (2 * pos) / size - 1;
+}
+
+/** The texts of the cells of a layer, block after block. */
+function rowOf(text: string, layer: number): string[] {
+  return text
     .split("\n")
-    .filter((line) => line.startsWith("0 "))
+    .filter((line) => line.startsWith(`${layer} `))
     .flatMap((line) => line.slice(2).trim().split(/\s+/));
-  expect(cells).toEqual(Array.from({ length: 40 }, (_, pos) => tenths((pos - 20) / 20)));
+}
+
+test("a map that is too wide goes on in blocks of about the same width, and keeps its numbers", () => {
+  const text = terminal(alongPositions(30), { columns: 80 });
+  expect(rowOf(text, 0)).toEqual(Array.from({ length: 30 }, (_, pos) => compactNumber(effectAt(pos, 30))));
+  const widths = text.split("\n").flatMap((line) => (line.startsWith("1 ") ? [line.length] : []));
+  expect(widths).toEqual([61, 61, 61]);
+  expect(text).not.toContain("tenths");
+});
+
+test("beyond three blocks it gets tenths, with the largest effect in its heading; no column is lost", () => {
+  for (const color of ["none", "256"] as const) {
+    const text = terminal(alongPositions(40), { columns: 64, color }).replace(sequences, "");
+    expect(rowOf(text, 0)).toEqual(Array.from({ length: 40 }, (_, pos) => tenths(effectAt(pos, 40))));
+    expect(text.replace(/\s+/g, " ")).toContain(
+      "z: layer (down) × position (across), in tenths of 1; largest effect here -1 ",
+    );
+  }
+});
+
+test("no effect at all and little of one have symbols of their own, each explained where it is", () => {
+  const legend = (text: string): string[] => text.split("\n").filter((line) => /[·0]: /.test(line));
+  expect(legend(terminal(alongPositions(30), { columns: 80 }))).toEqual(["·: no effect at all"]);
+  expect(legend(terminal(layerByHead(), { columns: 80 }))).toEqual(["0: an effect that rounds to 0"]);
+  expect(legend(terminal(layerByPosition(), { columns: 80 }))).toEqual([
+    "·: no effect at all; 0: an effect that rounds to 0",
+  ]);
+  expect(legend(terminal(alongPositions(40), { columns: 70 }))).toEqual([
+    "+9 … -9: tenths of the largest effect, 1; 0: less than a tenth",
+    "·: no effect at all",
+  ]);
+});
+
+test("bars of one unit share a scale with all panels of it; what is under half a block has none", () => {
+  const lengths = (text: string): number[] =>
+    text
+      .split("\n")
+      .filter((line) => line.includes("│"))
+      .map((line) => [...line].filter((character) => character === "█").length);
+  const bars = (unit: string): Dataset =>
+    dataset({
+      attrs: { ...attrs, method: "direct", unit: "logit" },
+      dims: { layer: 2 },
+      coords: {},
+      dataVars: {
+        mlp: variable({ layer: 2 }, (layer) => (layer === 0 ? 4 : -0.21), { unit: "logit" }),
+        embed: variable({}, () => 0.19, { unit }),
+      },
+    });
+  expect(lengths(terminal(bars("logit")))).toEqual([10, 1, 0]);
+  expect(lengths(terminal(bars("nat")))).toEqual([10, 1, 10]);
 });
 
 test("cells say at most five characters, and nothing in place of a rounded zero", () => {
@@ -124,7 +182,7 @@ test("cells say at most five characters, and nothing in place of a rounded zero"
     "+100",
     "-999",
   ]);
-  expect([1, -1, 0.9, 0.05, -0.1, 0].map(tenths)).toEqual(["+9", "-9", "+9", "·", "-1", "·"]);
+  expect([1, -1, 0.9, 0.05, -0.1, 0].map(tenths)).toEqual(["+9", "-9", "+9", "0", "-1", "·"]);
 });
 
 test("small effects are written in a unit that shows them", () => {

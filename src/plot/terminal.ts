@@ -5,8 +5,10 @@ import {
   baselinesLine,
   effectOnMetric,
   formatNumber,
+  formatSigned,
   noEffectWords,
   question,
+  unitOf,
   windowWords,
 } from "../result/words.ts";
 import { attentionLines } from "./attention-text.ts";
@@ -19,7 +21,15 @@ import { mcqLines } from "./mcq-text.ts";
 import { type Axis, isTopTokens, layPanels, type Panel, type PanelOptions } from "./panels.ts";
 import { table } from "./table.ts";
 import { type ColorDepth, shaded } from "./terminal-color.ts";
-import { cellStyle, type HeatMapOptions, heatMapLines } from "./terminal-heatmap.ts";
+import {
+  type CellStyle,
+  cellStyle,
+  cellText,
+  type HeatMapOptions,
+  heatMapLines,
+  LITTLE_EFFECT,
+  NO_EFFECT,
+} from "./terminal-heatmap.ts";
 
 export interface TerminalOptions extends PanelOptions {
   /** Columns of the terminal. Default 80. */
@@ -53,10 +63,15 @@ export function terminal(dataset: Dataset, options: TerminalOptions = {}): strin
 
   const { panels, limit, notes } = layPanels(dataset, { ...options, maxPanels: options.maxPanels ?? 6 });
   const map: HeatMapOptions = { columns, color, limit, unitFactor: unitFactor(limit) };
+  const barLimits = limitsByUnit(dataset, panels);
   for (const panel of panels) {
     const { y } = panel;
-    lines.push("", ...wrap(heading(dataset, panel), columns));
-    lines.push(...(y === undefined ? barTable(panel, map) : heatMapLines({ ...panel, y }, map)));
+    lines.push("", ...wrap(heading(dataset, panel, map), columns));
+    lines.push(
+      ...(y === undefined
+        ? barTable(panel, { columns, color, limit: barLimits.get(unitsOf(dataset, panel)) ?? 0 })
+        : heatMapLines({ ...panel, y }, map)),
+    );
   }
   const maps = panels.flatMap(({ y, ...panel }) => (y === undefined ? [] : [{ ...panel, y }]));
   lines.push("");
@@ -93,9 +108,31 @@ function finish(lines: readonly string[]): string {
   return `${lines.join("\n").replace(/\n+$/, "")}\n`;
 }
 
-function heading(dataset: Dataset, { site, title, x, y }: Panel): string {
-  const axes = y === undefined ? "" : `: ${y.title} (down) × ${x.title} (across)`;
-  return `${title}${windowWords(dataset, site)}${axes}`;
+function heading(dataset: Dataset, panel: Panel, map: HeatMapOptions): string {
+  const { site, title, x, y, cells } = panel;
+  const name = `${title}${windowWords(dataset, site)}`;
+  if (y === undefined) return name;
+  const axes = `${name}: ${y.title} (down) × ${x.title} (across)`;
+  if (cellStyle({ ...panel, y }, map) === "number") return axes;
+  const largest = cells.reduce((a, { effect }) => (Math.abs(effect) > Math.abs(a) ? effect : a), 0);
+  return `${axes}, in tenths of ${formatNumber(map.limit)}; largest ${panel.word} here ${formatSigned(largest)}`;
+}
+
+/** The largest absolute effect of the panels of each unit: bars of one unit can be compared across panels. */
+function limitsByUnit(dataset: Dataset, panels: readonly Panel[]): Map<string, number> {
+  const limits = new Map<string, number>();
+  for (const panel of panels) {
+    const unit = unitsOf(dataset, panel);
+    const most = panel.cells.reduce((limit, { effect }) => Math.max(limit, Math.abs(effect)), 0);
+    limits.set(unit, Math.max(limits.get(unit) ?? 0, most));
+  }
+  return limits;
+}
+
+/** The unit of a panel's effects; single terms have one each, which may be the same. */
+function unitsOf(dataset: Dataset, { site, x }: Panel): string {
+  const names = Object.hasOwn(dataset.dataVars, site) ? [site] : x.labels.map(({ label }) => String(label));
+  return [...new Set(names.map((name) => unitOf(dataset, name)))].join();
 }
 
 /** Effects under 0.1 or over 999 are written in units of a power of ten, so that five characters show them. */
@@ -118,6 +155,13 @@ function legend(dataset: Dataset, panels: readonly (Panel & { y: Axis })[], map:
   const what = `${effectOnMetric(dataset, panels[0]?.site ?? "")}, ${noEffectWords(dataset)}`;
   const end = formatNumber(map.limit);
   const styles = new Set(panels.map((panel) => cellStyle(panel, map)));
+  const written = new Set(
+    panels.flatMap((panel) => {
+      const style = cellStyle(panel, map);
+      return panel.cells.map(({ effect }) => `${style} ${cellText(effect, style, map)}`);
+    }),
+  );
+  const holds = (style: CellStyle, symbol: string): boolean => written.has(`${style} ${symbol}`);
   const lines: string[] = [];
   if (map.color === "none") lines.push(what);
   else {
@@ -125,10 +169,18 @@ function legend(dataset: Dataset, panels: readonly (Panel & { y: Axis })[], map:
     lines.push(`-${end} ${steps.join("")} +${end}`, what);
   }
   if (styles.has("tenths")) {
-    lines.push(`+9 … -9: tenths of the largest effect, ${end}; ·: less than a tenth`);
+    const little = holds("tenths", LITTLE_EFFECT) ? `; ${LITTLE_EFFECT}: less than a tenth` : "";
+    lines.push(`+9 … -9: tenths of the largest effect, ${end}${little}`);
   }
   if (styles.has("number") && map.unitFactor !== 1)
     lines.push(`numbers in units of ${formatNumber(map.unitFactor)}`);
+  const symbols = [
+    ...([...styles].some((style) => holds(style, NO_EFFECT)) ? [`${NO_EFFECT}: no effect at all`] : []),
+    ...(holds("number", LITTLE_EFFECT)
+      ? [`${LITTLE_EFFECT}${styles.size > 1 ? " among numbers" : ""}: an effect that rounds to 0`]
+      : []),
+  ];
+  if (symbols.length > 0) lines.push(symbols.join("; "));
   if (panels.some(({ missing }) => missing > 0)) lines.push("blank: not computed");
   return lines;
 }
