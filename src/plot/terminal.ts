@@ -16,6 +16,7 @@ import { attributionLines } from "./attribution-text.ts";
 import { barTable, strongestRows, topTokens } from "./cell-table.ts";
 import { comparisonLines } from "./corruptions-text.ts";
 import { edgeLines } from "./edges-text.ts";
+import { backupLines } from "./hydra-text.ts";
 import { wrap } from "./labels.ts";
 import { mcqLines } from "./mcq-text.ts";
 import { type Axis, isTopTokens, layPanels, type Panel, type PanelOptions } from "./panels.ts";
@@ -61,6 +62,8 @@ export function terminal(dataset: Dataset, options: TerminalOptions = {}): strin
       : undefined;
   if (own !== undefined) return finish([...lines, "", ...own]);
 
+  const intro = options.sites === undefined ? backupLines(dataset, columns) : undefined;
+  if (intro !== undefined) lines.push("", ...intro);
   const { panels, limit, notes } = layPanels(dataset, { ...options, maxPanels: options.maxPanels ?? 6 });
   const map: HeatMapOptions = { columns, color, limit, unitFactor: unitFactor(limit) };
   const barLimits = limitsByUnit(dataset, panels);
