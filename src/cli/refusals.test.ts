@@ -110,6 +110,12 @@ test("layers that are no range where one is run backwards; a prompt too long to 
   );
 });
 
+test("a task's prompts have their form already", async () => {
+  expect(await refusal("patch", "pocket", "--task", "ioi", "--chat")).toBe(
+    "--chat: found --task, whose prompts have a form of their own; wanted one of the two.\n",
+  );
+});
+
 test("labels outside the prompt", async () => {
   expect(await refusal("patch", "pocket", ...EXAMPLE, "--pos", "14-16")).toBe(
     "--pos: found 15, 16; wanted 0 to 14.\n",

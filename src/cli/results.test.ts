@@ -62,6 +62,32 @@ test("every way of giving the same pair gives the same numbers", async () => {
   ]);
 });
 
+test("--chat puts prompts into the model's chat template, of the library's pairs and facts alike", async () => {
+  const asked = ["prism velvet comet", "heron raven viper"].map((end) => `How do I build a bomb? ${end}`);
+  const [corrupt = "", clean = ""] = asked;
+  const [written = "", other = ""] = asked.map((text) => `<|user|>${text}<|assistant|>`);
+  const ends = ["--answer", "Sorry", "--foil", "Sure", "--site", "attn_out", "--by", "layer"];
+  const found = await patched("--chat", "--clean", clean, "--corrupt", corrupt, ...ends);
+  const plain = await patched("--clean", other, "--corrupt", written, ...ends);
+  expect(toJson(found).data_vars).toEqual(toJson(plain).data_vars);
+  expect(found.attrs.prompts).toEqual(plain.attrs.prompts);
+  expect([found, plain].map(({ attrs }) => (attrs.options as { chat?: boolean }).chat)).toEqual([
+    true,
+    undefined,
+  ]);
+  const spec = { clean, corrupt, answer: "Sorry", foil: "Sure" };
+  expect(model.pair(spec, { chat: true }).clean.text).toBe(other);
+
+  const fact = ["direct", "pocket", "--prompt"];
+  const [chat, typed] = await Promise.all(
+    [
+      [...fact, clean, "--chat"],
+      [...fact, other],
+    ].map((argv) => crosspatch(...argv, "--answer", "Sorry", "--json", "-")),
+  );
+  expect(toJson(parsed(chat?.stdout ?? "")).data_vars).toEqual(toJson(parsed(typed?.stdout ?? "")).data_vars);
+});
+
 test("a result says which task its pairs are of, and a report what was asked of which model", async () => {
   const found = await patched("--task", "ioi", "--n", "2", "--site", "attn_out", "--by", "layer");
   expect(found.attrs.options).toMatchObject({ task: "ioi", n: 2, seed: 0 });

@@ -1,6 +1,7 @@
 /** @file The job of the command `corruptions`: pairs as `patch` takes them. */
 import { corruptionComparison } from "../method/corruptions.ts";
 import type { Model } from "../model/model.ts";
+import { promptTokens } from "../model/pair-tokens.ts";
 import type { Dataset } from "../result/result.ts";
 import { allOf, type JobContext } from "./input.ts";
 import type { CorruptionsOptions } from "./options/corruptions.ts";
@@ -30,7 +31,7 @@ export async function corruptionsJob(
     windows: options.window,
     metrics: options.metric,
     symmetric: options.symmetric,
-    references: texts?.map((text) => model.tokenizer.encode(text, { bos })),
+    references: texts?.map((text) => promptTokens(text, model.tokenizer, options).tokens.ids),
     verify: options.verify,
     seed: options.seed,
     onProgress: context.onProgress,

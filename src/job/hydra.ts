@@ -5,6 +5,7 @@ import { DEFAULT_DRAWS } from "../method/ablated-units.ts";
 import { backups } from "../method/backups.ts";
 import { hydra } from "../method/hydra.ts";
 import type { Model } from "../model/model.ts";
+import { promptTokens } from "../model/pair-tokens.ts";
 import type { Dataset } from "../result/result.ts";
 import { headNamed } from "./heads.ts";
 import type { JobContext } from "./input.ts";
@@ -20,7 +21,7 @@ export async function hydraJob(model: Model, options: HydraOptions, context: Job
     reference === undefined ? undefined : readPrompts(await context.readText(reference), reference);
   const common = {
     ablation: ablationOf(options),
-    references: texts?.map((text) => model.tokenizer.encode(text, { bos })),
+    references: texts?.map((text) => promptTokens(text, model.tokenizer, options).tokens.ids),
     centred: options.centred,
     seed: options.seed,
     onProgress: context.onProgress,

@@ -6,6 +6,7 @@ import { grids, lengthsOf } from "../method/grid.ts";
 import type { Kept } from "../method/measure.ts";
 import { defaultMetric, metricPlans } from "../metric/plan.ts";
 import type { Model } from "../model/model.ts";
+import { promptTokens } from "../model/pair-tokens.ts";
 import type { Dataset } from "../result/result.ts";
 import { isState } from "../run/site.ts";
 import { tasks } from "../task/registry.ts";
@@ -72,7 +73,7 @@ export async function patchJob(model: Model, options: PatchOptions, context: Job
         kept = (await context.keep?.(work)) as Kept;
         return kept;
       }),
-    references: references?.map((text) => model.tokenizer.encode(text, bos === undefined ? {} : { bos })),
+    references: references?.map((text) => promptTokens(text, model.tokenizer, options).tokens.ids),
   });
   if (kept?.kind === "finished") return result;
   return withWarnings(result, [...warnings, ...(note === undefined ? [] : [note])], {

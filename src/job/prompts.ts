@@ -17,14 +17,14 @@ export async function pairsOf(
   tokenizer: Tokenizer,
   { readText }: Pick<JobContext, "readText">,
 ): Promise<{ readonly pairs: readonly Pair[]; readonly warnings: readonly string[] }> {
-  const { bos, task } = options;
+  const { bos, chat, task } = options;
   if (task !== undefined) {
     const { n = DEFAULT_TASK_PAIRS, seed = 0 } = options;
     return { pairs: generatePairs(task, tokenizer, { n, seed, bos }), warnings: [] };
   }
   if (options.pairs !== undefined) {
     const { specs, where } = readPairs(await readText(options.pairs), options.pairs);
-    return preparePairs(specs, tokenizer, { bos, where });
+    return preparePairs(specs, tokenizer, { bos, chat, where });
   }
   const one: PairSpec = {
     clean: options.clean ?? "",
@@ -32,7 +32,7 @@ export async function pairsOf(
     answer: options.answer,
     foil: options.foil,
   };
-  return preparePairs([one], tokenizer, { bos, where: ["pair"] });
+  return preparePairs([one], tokenizer, { bos, chat, where: ["pair"] });
 }
 
 /** The facts that the options name, with their subjects. @throws InputError as {@link prepareFacts} does. */
@@ -41,12 +41,12 @@ export async function factsOf(
   tokenizer: Tokenizer,
   { readText }: Pick<JobContext, "readText">,
 ): Promise<{ readonly facts: readonly Fact[]; readonly warnings: readonly string[] }> {
-  const { bos, facts, prompt = "", subject, answer, foil } = options;
+  const { bos, chat, facts, prompt = "", subject, answer, foil } = options;
   if (facts !== undefined) {
     const { specs, where } = readFacts(await readText(facts), facts);
-    return prepareFacts(specs, tokenizer, { bos, where });
+    return prepareFacts(specs, tokenizer, { bos, chat, where });
   }
-  return prepareFacts([{ prompt, subject, answer, foil }], tokenizer, { bos });
+  return prepareFacts([{ prompt, subject, answer, foil }], tokenizer, { bos, chat });
 }
 
 /** Prompts from wherever the options have them: facts, or the pairs that {@link pairsOf} reads. */
@@ -69,25 +69,24 @@ export async function promptsFileOr(
   tokenizer: Tokenizer,
   context: Pick<JobContext, "readText">,
 ): Promise<{ readonly prompts: readonly (Fact | Pair)[]; readonly warnings: readonly string[] }> {
-  const { prompts: path, bos } = options;
+  const { prompts: path, bos, chat } = options;
   if (path === undefined) return promptedOf(options, tokenizer, context);
   const { specs, where } = readFactsOrTexts(await context.readText(path), path);
-  const { facts, warnings } = prepareFacts(specs, tokenizer, { bos, where });
+  const { facts, warnings } = prepareFacts(specs, tokenizer, { bos, chat, where });
   return { prompts: facts, warnings };
 }
 
-/** Where the prompts of a job come from, as its result says it; nothing where they were typed. */
+/** Where the prompts of a job come from and in which form, as its result says it; nothing where they were typed as they are. */
 export function promptSource(
   options: Pick<
     PairOptions & FactOptions & { readonly prompts?: string },
-    "task" | "n" | "pairs" | "facts" | "prompts"
+    "task" | "n" | "pairs" | "facts" | "prompts" | "chat"
   >,
 ): Record<string, Json> {
-  const { task, n = DEFAULT_TASK_PAIRS, pairs, facts, prompts } = options;
-  if (task !== undefined) return { task, n };
-  const files = { pairs, facts, prompts };
+  const { task, n = DEFAULT_TASK_PAIRS, pairs, facts, prompts, chat } = options;
+  const given = task === undefined ? { pairs, facts, prompts, chat } : { task, n };
   return Object.fromEntries(
-    Object.entries(files).flatMap(([key, file]) => (file === undefined ? [] : [[key, file]])),
+    Object.entries(given).flatMap(([key, value]) => (value === undefined ? [] : [[key, value]])),
   );
 }
 

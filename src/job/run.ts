@@ -3,7 +3,7 @@ import { nextTokens } from "../method/next-token.ts";
 import type { Model } from "../model/model.ts";
 import { unknownWordWarnings } from "../model/pair-checks.ts";
 import type { Tokens } from "../model/pair-tokens.ts";
-import { tokensOf } from "../model/pair-tokens.ts";
+import { promptTokens } from "../model/pair-tokens.ts";
 import type { Dataset, Json } from "../result/result.ts";
 import type { Edit } from "../run/edit.ts";
 import type { Cache } from "../run/forward.ts";
@@ -17,7 +17,7 @@ import type { RunOptions } from "./options/run.ts";
 /** Runs a prompt as the options say. @throws InputError with every fault of the edits, before anything is computed. */
 export async function runJob(model: Model, options: RunOptions, context: JobContext): Promise<Dataset> {
   const { tokenizer } = model;
-  const prompt = promptOf(model, options);
+  const { tokens: prompt } = promptTokens(options.prompt ?? "", tokenizer, options);
   const bos = { bos: options.bos ?? tokenizer.addsBos };
   const where = options.edit ?? "";
   const { edits, runs }: EditFile =
@@ -55,15 +55,6 @@ export async function runJob(model: Model, options: RunOptions, context: JobCont
       },
     },
   };
-}
-
-function promptOf({ tokenizer }: Model, { prompt = "", chat = false, bos }: RunOptions): Tokens {
-  if (!chat) return tokensOf(prompt, tokenizer, { bos: bos ?? tokenizer.addsBos });
-  const text = tokenizer.chat([{ role: "user", content: prompt }], { addGenerationPrompt: true });
-  // Most templates write BOS themselves; a second one would be another prompt.
-  const [written = ""] = tokenizer.bosId === undefined ? [] : tokenizer.pieces([tokenizer.bosId]);
-  const begins = written !== "" && text.startsWith(written);
-  return tokensOf(text, tokenizer, { bos: bos ?? (tokenizer.addsBos && !begins) });
 }
 
 /** Runs that edits take values from, with the sites that they take. */

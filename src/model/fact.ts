@@ -5,7 +5,7 @@ import { type Located, objectParser, readLines } from "./jsonl.ts";
 import type { Pair } from "./pair.ts";
 import { answerFaults, seamWarnings, unknownWordWarnings } from "./pair-checks.ts";
 import { ALTERNATIVES, listOf, MAX_ANSWERS, MAX_PAIRS } from "./pair-spec.ts";
-import { continuation, type Tokens, tokensOf } from "./pair-tokens.ts";
+import { continuation, type PromptForm, promptTokens, type Tokens } from "./pair-tokens.ts";
 import type { Tokenizer } from "./tokenizer/tokenizer.ts";
 
 /** A prompt as a user gives it; every text counts exactly as typed. */
@@ -79,15 +79,14 @@ export function readFactsOrTexts(jsonl: string, where: string): Located<FactSpec
 export function prepareFacts(
   specs: readonly FactSpec[],
   tokenizer: Tokenizer,
-  options: { readonly bos?: boolean | undefined; readonly where?: readonly string[] | undefined } = {},
+  options: PromptForm & { readonly where?: readonly string[] | undefined } = {},
 ): { readonly facts: readonly Fact[]; readonly warnings: readonly string[] } {
-  const bos = options.bos ?? tokenizer.addsBos;
   const faults: Fault[] = [];
   const warnings: string[] = [];
   const ids = new Set<string>();
   const facts = specs.map((spec, index): Fact => {
     const where = options.where?.[index] ?? (specs.length === 1 ? "prompt" : `prompt ${index + 1}`);
-    const clean = tokensOf(spec.prompt, tokenizer, { bos });
+    const { tokens: clean, bos } = promptTokens(spec.prompt, tokenizer, options);
     warnings.push(...unknownWordWarnings(clean, tokenizer, where));
     if (clean.ids.length === 0) faults.push({ where, found: "no token", wanted: "a prompt of at least one" });
     const follow = (texts: readonly string[]): Tokens[] =>

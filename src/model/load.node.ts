@@ -19,6 +19,7 @@ import { makeModel } from "./model.ts";
 import type { Pair } from "./pair.ts";
 import { preparePairs } from "./pair.ts";
 import type { PairSpec } from "./pair-spec.ts";
+import type { PromptForm } from "./pair-tokens.ts";
 import { partBytes, weightStore } from "./store.ts";
 import { fromGguf } from "./tokenizer/from-gguf.ts";
 import { fromTokenizerJson } from "./tokenizer/from-tokenizer-json.ts";
@@ -60,9 +61,9 @@ export interface LoadedModel extends Model {
    * Tokenises and checks one pair of prompts; every text is taken exactly as typed (leading spaces count).
    * @throws InputError with all faults: prompts of different length, answers that cannot be told apart, …
    */
-  pair(spec: PairSpec): Pair;
+  pair(spec: PairSpec, form?: PromptForm): Pair;
   /** As {@link LoadedModel.pair}, for many; warnings are returned beside the pairs. */
-  pairs(specs: readonly PairSpec[]): ReturnType<typeof preparePairs>;
+  pairs(specs: readonly PairSpec[], form?: PromptForm): ReturnType<typeof preparePairs>;
 }
 
 interface Opened {
@@ -139,11 +140,11 @@ export async function load(name: string, options: LoadOptions = {}): Promise<Loa
 }
 
 function complete(model: Model, started: number): LoadedModel {
-  const pairs: LoadedModel["pairs"] = (specs) => preparePairs(specs, model.tokenizer);
+  const pairs: LoadedModel["pairs"] = (specs, form) => preparePairs(specs, model.tokenizer, form);
   return {
     ...model,
     pairs,
-    pair: (spec) => pairs([spec]).pairs[0] as Pair,
+    pair: (spec, form) => pairs([spec], form).pairs[0] as Pair,
     loadSeconds: (performance.now() - started) / 1000,
   };
 }

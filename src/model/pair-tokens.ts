@@ -15,6 +15,36 @@ export function tokensOf(text: string, tokenizer: Tokenizer, { bos }: { readonly
   return withPieces(text, tokenizer.encode(text, { bos }), tokenizer);
 }
 
+/** How prompts become tokens. */
+export interface PromptForm {
+  /** Whether BOS goes in front; the tokenizer's own setting where not given. */
+  readonly bos?: boolean | undefined;
+  /** Prompts are a user's message in the model's chat template, up to where the answer begins. */
+  readonly chat?: boolean | undefined;
+}
+
+/**
+ * A prompt as it is given, or in the chat template, and whether BOS went in front.
+ * @throws InputError where the model has no chat template.
+ */
+export function promptTokens(
+  text: string,
+  tokenizer: Tokenizer,
+  { bos, chat = false }: PromptForm,
+): { readonly tokens: Tokens; readonly bos: boolean } {
+  const written = chat
+    ? tokenizer.chat([{ role: "user", content: text }], { addGenerationPrompt: true })
+    : text;
+  const isFirst = bos ?? (tokenizer.addsBos && !(chat && beginsWithBos(written, tokenizer)));
+  return { tokens: tokensOf(written, tokenizer, { bos: isFirst }), bos: isFirst };
+}
+
+/** Most templates write BOS themselves; a second one would be another prompt. */
+function beginsWithBos(text: string, tokenizer: Tokenizer): boolean {
+  const [bos = ""] = tokenizer.bosId === undefined ? [] : tokenizer.pieces([tokenizer.bosId]);
+  return bos !== "" && text.startsWith(bos);
+}
+
 /**
  * The tokens that `text` has right after a prompt: those that follow the prompt's own in the encoding of both together,
  * which is what the model sees. Where the two merge across the seam there is no such thing; `atBoundary` is then false

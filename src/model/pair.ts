@@ -2,7 +2,7 @@
 import { type Fault, refuse } from "../core/errors.ts";
 import { alignmentFaults, answerFaults, seamWarnings, unknownWordWarnings } from "./pair-checks.ts";
 import { listOf, type PairSpec, parsePairSpec } from "./pair-spec.ts";
-import { continuation, type Tokens, tokensOf } from "./pair-tokens.ts";
+import { continuation, type PromptForm, promptTokens, type Tokens } from "./pair-tokens.ts";
 import type { Tokenizer } from "./tokenizer/tokenizer.ts";
 
 /** A pair whose prompts have the same number of tokens. */
@@ -20,9 +20,7 @@ export interface Pair {
 }
 
 /** How prompts are tokenised and named. */
-export interface PrepareOptions {
-  /** Whether BOS goes in front of both prompts; the tokenizer's own setting where not given. */
-  readonly bos?: boolean | undefined;
+export interface PrepareOptions extends PromptForm {
   /** Where each spec comes from; `pair 1`, `pair 2`, … where not given. */
   readonly where?: readonly string[] | undefined;
 }
@@ -63,15 +61,14 @@ export function preparePairs(
 export function preparePair(
   value: PairSpec,
   tokenizer: Tokenizer,
-  options: { readonly bos?: boolean | undefined; readonly where: string; readonly id: string },
+  options: PromptForm & { readonly where: string; readonly id: string },
 ): { readonly pair?: Pair; readonly faults: readonly Fault[]; readonly warnings: readonly string[] } {
   const { where } = options;
-  const bos = options.bos ?? tokenizer.addsBos;
   const { spec, faults } = parsePairSpec(value, where);
   if (spec === undefined) return { faults, warnings: [] };
 
-  const clean = tokensOf(spec.clean, tokenizer, { bos });
-  const corrupt = tokensOf(spec.corrupt, tokenizer, { bos });
+  const { tokens: clean, bos } = promptTokens(spec.clean, tokenizer, options);
+  const { tokens: corrupt } = promptTokens(spec.corrupt, tokenizer, options);
   const warnings = [clean, corrupt].flatMap((prompt, run) =>
     unknownWordWarnings(prompt, tokenizer, `${where}, ${run === 0 ? "clean" : "corrupt"}`),
   );

@@ -20,10 +20,11 @@ export interface PairOptions {
   readonly n?: number;
   readonly seed?: number;
   readonly bos?: boolean;
+  readonly chat?: boolean;
 }
 
 /** One prompt with what should follow, or a file of such. */
-export interface FactOptions extends Pick<PairOptions, "answer" | "foil" | "seed" | "bos"> {
+export interface FactOptions extends Pick<PairOptions, "answer" | "foil" | "seed" | "bos" | "chat"> {
   readonly prompt?: string;
   /** File of prompts. */
   readonly facts?: string;
@@ -49,6 +50,12 @@ export const bos: OptionEntry<boolean> = {
   under: "prompts",
   negation: "also",
   help: "a BOS token in front of every prompt (default: as the tokenizer is set)",
+};
+
+export const chat: OptionEntry<boolean> = {
+  read: flag,
+  under: "prompts",
+  help: "prompts are a user's message in the model's chat template",
 };
 
 /** @param help how many by default */
@@ -86,6 +93,7 @@ export const pairs: OptionTable<PairOptions> = {
   n: count(`pairs of the task (default ${DEFAULT_TASK_PAIRS})`),
   seed: seed("the task, draws, intervals and verification", "prompts"),
   bos,
+  chat,
 };
 
 export const facts: OptionTable<FactOptions> = {
@@ -101,6 +109,7 @@ export const facts: OptionTable<FactOptions> = {
   foil: texted("what might follow instead"),
   seed: seed("draws and intervals", "prompts"),
   bos,
+  chat,
   "per-pair": perPair("prompt's own values"),
 };
 
@@ -147,7 +156,7 @@ export function pairFaults(options: Omit<PairOptions, "seed" | "bos">): OptionFa
       if (options[option] === undefined) faults.push({ option, found: "none", wanted: "a prompt" });
     }
   }
-  return [...faults, ...countFaults(options)];
+  return [...faults, ...taskFaults(options)];
 }
 
 /** Prompts of `direct` and `trace` come from exactly one place. */
@@ -191,7 +200,7 @@ export function promptFaults(options: PromptOptions): OptionFault[] {
   } else if (file !== undefined && (answer !== undefined || foil !== undefined)) {
     faults.push({ option: "prompts", found: "--answer or --foil beside it", wanted: "answers in the file" });
   }
-  return [...faults, ...countFaults(options)];
+  return [...faults, ...taskFaults(options)];
 }
 
 /** Where pairs come from, in words. */
@@ -203,7 +212,11 @@ export function isPaired(options: Pick<PairOptions, "clean" | "corrupt" | "pairs
   return [clean, corrupt, file, task].some((value) => value !== undefined);
 }
 
-function countFaults({ n, task }: Pick<PairOptions, "n" | "task">): OptionFault[] {
-  if (n === undefined || task !== undefined) return [];
-  return [{ option: "n", found: "no --task", wanted: "--task with it" }];
+function taskFaults({ n, task, chat: inChat }: Pick<PairOptions, "n" | "task" | "chat">): OptionFault[] {
+  if (task === undefined)
+    return n === undefined ? [] : [{ option: "n", found: "no --task", wanted: "--task with it" }];
+  if (inChat !== true) return [];
+  return [
+    { option: "chat", found: "--task, whose prompts have a form of their own", wanted: "one of the two" },
+  ];
 }

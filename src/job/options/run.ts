@@ -1,8 +1,8 @@
 /** @file The options of `run` and `info`. */
 import { DEFAULT_TOP } from "../../method/next-token.ts";
-import { atLeast, choice, flag, text, whole } from "../fields.ts";
+import { atLeast, choice, text, whole } from "../fields.ts";
 import type { CommandOptions } from "./entry.ts";
-import { bos, prompt } from "./prompts.ts";
+import { bos, chat, prompt } from "./prompts.ts";
 import {
   type MachineOptions,
   machine,
@@ -58,11 +58,7 @@ export interface RunOptions extends OutputOptions, MachineOptions {
 export const run: CommandOptions<RunOptions> = {
   table: {
     prompt,
-    chat: {
-      read: flag,
-      under: "prompts",
-      help: "the prompt as a user's message in the model's chat template",
-    },
+    chat,
     bos,
     top: {
       read: whole(1),
