@@ -1,6 +1,7 @@
 /** @file The built-in tasks by name. */
 import { inputError, refuse } from "../core/errors.ts";
 import { didYouMean } from "../core/nearest.ts";
+import { optionFaults } from "../core/options.ts";
 import type { Pair } from "../model/pair.ts";
 import type { Tokenizer } from "../model/tokenizer/tokenizer.ts";
 import { loan, loanFields, multipleChoice } from "./decisions.ts";
@@ -11,7 +12,7 @@ import { greaterThan } from "./greater-than.ts";
 import { ioi } from "./ioi.ts";
 import { induction, retrieval } from "./recall.ts";
 import { jailbreak, refusal } from "./requests.ts";
-import { type DrawOptions, drawPairs, type Task } from "./task.ts";
+import { type DrawOptions, drawChecks, drawPairs, type Task } from "./task.ts";
 
 export const taskNames = [
   "ioi",
@@ -54,19 +55,13 @@ export const tasks: { readonly [K in TaskName]: Task } = {
   "multiple-choice": multipleChoice,
 };
 
-/** Complete by type: what {@link DrawOptions} has. */
-const drawOptions: { readonly [K in keyof Required<DrawOptions>]: true } = { n: true, seed: true, bos: true };
-
 /**
  * Draws pairs of a built-in task, as {@link drawPairs} does; their ids are the task's name and a number.
- * @throws InputError for an unknown task or option, too.
+ * @throws InputError for an unknown task and for options that are none, too.
  */
 export function generatePairs(name: TaskName, tokenizer: Tokenizer, options: DrawOptions): Pair[] {
   const task = requireTask(name);
-  const known = Object.keys(drawOptions);
-  const unknown = Object.keys(options).filter((option) => !known.includes(option));
-  const wanted = `one of ${known.join(", ")}`;
-  refuse(unknown.map((option) => ({ where: `task ${task}, ${option}`, found: "an unknown option", wanted })));
+  refuse(optionFaults(options, drawChecks));
   return drawPairs(tasks[task], tokenizer, { ...options, name: task });
 }
 

@@ -162,7 +162,6 @@ describe("drawing", () => {
     expect(refusal(() => draw(4))).toBe(
       "task three: found 3 pairs whose tokens align, of 5 candidates tried under this tokenizer; wanted 4 pairs. Ask for fewer with --n.",
     );
-    expect(refusal(() => draw(0))).toBe("--n: found 0; wanted a whole number of pairs from 1 to 100000.");
   });
 
   test("indices come each once, in any order equally often", () => {
@@ -221,10 +220,10 @@ describe("what generatePairs refuses", () => {
   });
 
   test("options that there are not, all at once", () => {
-    expect(draw("loan", { n: 1, seed: 0, field: "gender", count: 3 })).toBe(
+    expect(draw("loan", { n: 1, seed: 0, field: "gender", Seed: 3 })).toBe(
       [
-        "task loan, field: found an unknown option; wanted one of n, seed, bos.",
-        "task loan, count: found an unknown option; wanted one of n, seed, bos.",
+        "options.field: found an unknown option; wanted one of n, seed, bos.",
+        'options.Seed: found an unknown option; wanted one of n, seed, bos. Did you mean "seed"?',
       ].join("\n"),
     );
   });
@@ -232,10 +231,11 @@ describe("what generatePairs refuses", () => {
   test("a seed or number of pairs that is none", () => {
     expect(draw("ioi", {})).toBe(
       [
-        "--n: found undefined; wanted a whole number of pairs from 1 to 100000.",
-        "--seed: found undefined; wanted a whole number from 0 to 4294967295.",
+        "options.n: found nothing; wanted a whole number from 1 to 100000.",
+        "options.seed: found nothing; wanted a whole number from 0 to 4294967295.",
       ].join("\n"),
     );
-    expect(draw("ioi", { n: 1, seed: -1 })).toMatch(/^--seed: found -1; wanted/);
+    expect(draw("ioi", { n: 0, seed: 0 })).toMatch(/^options\.n: found 0; wanted/);
+    expect(draw("ioi", { n: 1, seed: -1 })).toMatch(/^options\.seed: found -1; wanted/);
   });
 });

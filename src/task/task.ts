@@ -1,5 +1,6 @@
 /** @file What a task is: a space of candidate pairs, sampled without replacement under a tokenizer. */
-import { type Fault, inputError, refuse } from "../core/errors.ts";
+import { inputError } from "../core/errors.ts";
+import { flag, type OptionChecks, required, seed, whole } from "../core/options.ts";
 import { type Random, random } from "../core/random.ts";
 import type { MetricName } from "../metric/plan.ts";
 import { type Pair, preparePair } from "../model/pair.ts";
@@ -9,8 +10,6 @@ import type { Tokenizer } from "../model/tokenizer/tokenizer.ts";
 
 /** Candidates tried beyond 20 per pair asked for: more than all of the factual task; a few seconds of tokenising. */
 const SPARE_CANDIDATES = 20_000;
-
-const MAX_SEED = 2 ** 32 - 1; // seeds are 32-bit
 
 /** A built-in generator of prompt pairs. */
 export interface Task {
@@ -46,10 +45,16 @@ export interface DrawOptions {
   readonly bos?: boolean | undefined;
 }
 
+export const drawChecks: OptionChecks<DrawOptions> = {
+  n: required(whole(1, MAX_PAIRS)),
+  seed: required(seed),
+  bos: flag,
+};
+
 /**
  * Draws n distinct pairs: equal token counts, every answer and foil one token. The same tokenizer, n and seed give
  * the same pairs, and a larger n the same ones first.
- * @throws InputError for a bad n or seed, and where fewer than n can be made, saying how many.
+ * @throws InputError where fewer than n can be made, saying how many.
  */
 export function drawPairs(
   task: Task,
@@ -57,16 +62,6 @@ export function drawPairs(
   options: DrawOptions & { readonly name: string },
 ): Pair[] {
   const { n, seed, name } = options;
-  const isWhole = (value: number, least: number, most: number): boolean =>
-    Number.isInteger(value) && value >= least && value <= most;
-  const faults: Fault[] = [];
-  if (!isWhole(n, 1, MAX_PAIRS)) {
-    faults.push({ where: "--n", found: String(n), wanted: `a whole number of pairs from 1 to ${MAX_PAIRS}` });
-  }
-  if (!isWhole(seed, 0, MAX_SEED)) {
-    faults.push({ where: "--seed", found: String(seed), wanted: `a whole number from 0 to ${MAX_SEED}` });
-  }
-  refuse(faults);
   const bos = options.bos ?? tokenizer.addsBos;
   const candidates = task.candidates(tokenizer, { bos });
   const pairs = new Map<string, Pair>();
