@@ -72,7 +72,14 @@ export function abilityTable({ coords, dataVars }: Dataset): string {
   const at = (name: string, i: number): number => Number(dataVars[name]?.data[i]);
   const percent = (value: number): string => `${(100 * value).toFixed(1)} %`;
   const label = (dim: string, i: number): string => String(coords[dim]?.data[i]);
-  const abilities = [...(coords.ability?.data ?? [])].map((_, i) => {
+  const rows = [...(coords.ability?.data ?? [])].map((_, i) => i);
+  const aims = rows.filter((i) => !Number.isNaN(at("least", i)) || !Number.isNaN(at("most", i)));
+  const open = aims.filter((i) =>
+    [at("least", i), at("most", i)].some(
+      (aim) => aim > at("share_ci_low", i) && aim < at("share_ci_high", i),
+    ),
+  );
+  const abilities = rows.map((i) => {
     const [least, most] = [at("least", i), at("most", i)];
     const share = at("share", i);
     const target = Number.isNaN(least)
@@ -104,8 +111,15 @@ export function abilityTable({ coords, dataVars }: Dataset): string {
       ["ability", "right", "95 % interval", "examples", "most common answer", "aimed at", "reached"],
       abilities,
     ),
+    ...(aims.length === 0 ? [] : [settledWords(aims.length, open.length)]),
     markdown(["loan field changed", "change of log odds (logits)", "95 % interval", "planted"], fields),
   ].join("\n");
+}
+
+/** How far the column of what was reached can be trusted. */
+function settledWords(aims: number, open: number): string {
+  if (open === 0) return `All ${aims} aims lie outside the intervals.\n`;
+  return `Reached goes by the share alone: in ${open} of ${aims} rows the interval holds the aim, so that it is not settled.\n`;
 }
 
 function markdown(head: readonly string[], rows: readonly (readonly string[])[]): string {
