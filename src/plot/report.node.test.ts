@@ -124,3 +124,13 @@ test("a run directory holds the experiment, the result, the page and a figure pe
     "result.json",
   ]);
 });
+
+test("long attributes are folded, numbers in six digits", async () => {
+  const result = layerByHead();
+  const begins = "x".repeat(59);
+  const attrs = { ...result.attrs, long: `${begins}😀${"<y".repeat(200)}`, seconds: 129.55340521800002 };
+  const page = await report({ ...result, attrs }, { vega: "" });
+  // No half of the sign that stands where it is cut.
+  expect(page).toContain(`<summary>${begins} … (461 characters)</summary>${begins}😀&lt;y`);
+  expect(page).toContain('<td class="text">129.553</td>');
+});

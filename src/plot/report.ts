@@ -171,19 +171,33 @@ function verification(dataset: Dataset): string {
   return `<p>${html(sentences.join(" "))}</p>`;
 }
 
+/** Characters of a value that is shown at once; a longer one is unfolded by the reader. */
+const MAX_UNFOLDED = 300;
+/** Significant digits of attributes that are no whole numbers; the result file has them all. */
+const DIGITS = 6;
+
 /** Every attribute, nested ones by their path. */
 function attributes({ attrs }: Dataset): string {
   const rows: [path: string, value: string][] = [];
   const visit = (path: string, value: Json | undefined): void => {
     if (value !== null && typeof value === "object" && !Array.isArray(value)) {
       for (const [key, inner] of Object.entries(value)) visit(path === "" ? key : `${path}.${key}`, inner);
-    } else rows.push([path, typeof value === "string" ? value : JSON.stringify(value)]);
+    } else if (typeof value === "number" && !Number.isInteger(value))
+      rows.push([path, String(Number(value.toPrecision(DIGITS)))]);
+    else rows.push([path, typeof value === "string" ? value : JSON.stringify(value)]);
   };
   visit("", attrs);
   const lines = rows.map(
-    ([path, value]) => `<tr><th>${html(path)}</th><td class="text">${html(printable(value))}</td></tr>`,
+    ([path, value]) => `<tr><th>${html(path)}</th><td class="text">${folded(value)}</td></tr>`,
   );
   return `<table>${lines.join("")}</table>`;
+}
+
+function folded(value: string): string {
+  const text = html(printable(value));
+  if (value.length <= MAX_UNFOLDED) return text;
+  const begins = html(printable(value.slice(0, MAX_UNFOLDED / 5).replace(/[\ud800-\udbff]$/, "")));
+  return `<details><summary>${begins} … (${value.length} characters)</summary>${text}</details>`;
 }
 
 /** Control and bidirectional characters made visible; spaces and line ends left as they are. */
