@@ -19,13 +19,13 @@ test("estimates that are no guide are warned of, each way in which they are none
     agreementWarnings({ estimates, exact: of }, "patch");
   expect(warned(exact)).toEqual([]);
   expect(warned([1, 2, 3, 4, 5])).toEqual([
-    "estimates: of the 5 that were computed exactly, rank correlation -0.90; one is off by more than they are large on average. Go by the exact effects; patch",
+    "estimates: of the 5 that were computed exactly, rank correlation -0.90; one is off by more than half of the largest effect. Go by the exact effects; patch",
   ]);
   expect(warned([-5, -4, 3, -2, 1])).toEqual([
-    "estimates: of the 5 that were computed exactly, rank correlation -0.60; 40 % of the wrong sign; one is off by more than they are large on average. Go by the exact effects; patch",
+    "estimates: of the 5 that were computed exactly, rank correlation -0.60; 40 % of the wrong sign; one is off by more than half of the largest effect. Go by the exact effects; patch",
   ]);
   expect(warned([5, 4, 3, -2, 4.1])).toEqual([
-    "estimates: of the 5 that were computed exactly, one is off by more than they are large on average. Go by the exact effects; patch",
+    "estimates: of the 5 that were computed exactly, one is off by more than half of the largest effect. Go by the exact effects; patch",
   ]);
   expect(warned([1, 2, 3, 4], [4, 3, 2, 1])).toEqual([]); // too few to say
 });

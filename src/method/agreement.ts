@@ -26,17 +26,17 @@ const LEAST_CELLS = 5;
 const [LEAST_CORRELATION, LEAST_SIGNS] = [0.5, 0.75];
 
 /**
- * A warning where estimates are badly off among the cells that were verified: ranked otherwise, of the wrong sign, or off
- * by more than a verified effect is large on average.
+ * A warning where estimates are badly off among the cells that were verified: ranked otherwise, of the wrong sign, or one of
+ * them off by more than half of the largest effect.
  * @param instead what to do, as an imperative
  */
 export function agreementWarnings(compared: Compared, instead: string): string[] {
   if (compared.exact.length < LEAST_CELLS) return [];
-  const { correlation, error, size, signs } = measured(compared);
+  const { correlation, error, largest, signs } = measured(compared);
   const off = [
     ...(correlation < LEAST_CORRELATION ? [`rank correlation ${correlation.toFixed(2)}`] : []),
     ...(signs < LEAST_SIGNS ? [`${Math.round(100 * (1 - signs))} % of the wrong sign`] : []),
-    ...(error > size ? ["one is off by more than they are large on average"] : []),
+    ...(error > largest / 2 ? ["one is off by more than half of the largest effect"] : []),
   ];
   if (off.length === 0) return [];
   return [
@@ -50,6 +50,7 @@ function measured({ estimates, exact }: Compared) {
     correlation: spearman(estimates, exact),
     error: Math.max(...errors),
     size: mean(exact.map(Math.abs)),
+    largest: Math.max(...exact.map(Math.abs)),
     signs: mean(estimates.map((value, cell) => (Math.sign(value) === Math.sign(exact[cell] ?? 0) ? 1 : 0))),
   };
 }
