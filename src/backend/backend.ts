@@ -24,6 +24,9 @@ export interface RunOptions {
   readonly into?: Readonly<Record<string, Tensor<FloatArray>>>;
 }
 
+/** More threads than any machine has cores today. */
+export const MAX_THREADS = 1024;
+
 export interface Backend {
   /** `reference` or `onnxruntime`. */
   readonly name: string;

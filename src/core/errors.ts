@@ -56,6 +56,21 @@ export function merged(faults: readonly Fault[]): Fault[] {
   return [...groups.values()].map(({ first, found }) => ({ ...first, found: [...found].join(", ") }));
 }
 
+/** Runs a step; bad input that it refuses joins the faults, each once, and any other error goes on. */
+export function gather<T>(faults: Fault[], step: () => T): T | undefined {
+  try {
+    return step();
+  } catch (error) {
+    if (!(error instanceof InputError)) throw error;
+    const known = new Set(faults.map(formatFault));
+    for (const fault of error.faults) {
+      if (!known.has(formatFault(fault))) faults.push(fault);
+      known.add(formatFault(fault));
+    }
+    return undefined;
+  }
+}
+
 /** Shorthand for an {@link InputError} with a single fault. */
 export function inputError(where: string, found: string, wanted: string, fix?: string): InputError {
   return new InputError([fix === undefined ? { where, found, wanted } : { where, found, wanted, fix }]);

@@ -26,30 +26,28 @@ export type OptionChecks<T> = {
   readonly [K in keyof T]-?: undefined extends T[K] ? Check<Exclude<T[K], undefined>> : RequiredCheck<T[K]>;
 };
 
+/** A table, whatever it is of. */
+type Table = Readonly<Record<string, Check<unknown> & { readonly isRequired?: true }>>;
+
 /**
  * Everything that is wrong with options, those that do not exist included. What is undefined counts as not given.
  * @param where names the options in messages: `options` for `options.metric`
  */
-export function optionFaults<T extends object>(
-  options: unknown,
-  table: OptionChecks<T>,
-  where = "options",
-): Fault[] {
+export function optionFaults(options: unknown, table: Table, where = "options"): Fault[] {
   if (options === undefined) return optionFaults({}, table, where);
-  const checks: Readonly<Record<string, Check<unknown> & { readonly isRequired?: true }>> = table;
-  const known = Object.keys(checks);
+  const known = Object.keys(table);
   if (typeof options !== "object" || options === null || Array.isArray(options))
     return [{ where, found: inWords(options), wanted: `an object with some of ${known.join(", ")}` }];
   const given = Object.entries(options).filter(([, value]) => value !== undefined);
   const faults = given.flatMap(([key, value]): readonly Fault[] => {
     const place = `${where}.${key}`;
-    const check = Object.hasOwn(checks, key) ? checks[key] : undefined;
+    const check = Object.hasOwn(table, key) ? table[key] : undefined;
     if (check !== undefined) return check(value, place);
     const wanted = known.length === 0 ? "none" : `one of ${known.join(", ")}`;
     return [fault(place, { found: "an unknown option", wanted, fix: didYouMean(key, known) })];
   });
   const names = given.map(([key]) => key);
-  const missing = Object.entries(checks).filter(([key, check]) => check?.isRequired && !names.includes(key));
+  const missing = Object.entries(table).filter(([key, check]) => check?.isRequired && !names.includes(key));
   return [...faults, ...missing.flatMap(([key, check]) => check?.(undefined, `${where}.${key}`) ?? [])];
 }
 
@@ -108,8 +106,11 @@ export function whole(least: number, most: number = Number.MAX_SAFE_INTEGER): Ch
 
 export const seed: Check<number> = whole(0, MAX_SEED);
 
-/** Bytes of memory. */
-export const bytes: Check<number> = whole(1);
+/** Bytes of memory; Infinity is no bound. */
+export const bytes: Check<number> = such(
+  "a number of bytes, 0 or more",
+  (given) => typeof given === "number" && given >= 0,
+);
 
 /** A finite number of at least `least`. */
 export function atLeast(least: number): Check<number> {
@@ -139,8 +140,11 @@ export function listOf<T>(element: Check<T>, of: string): Check<readonly T[]> {
     if (Array.isArray(given))
       return given.flatMap((one: unknown, index) => element(one, `${where}[${index}]`));
     const isElement = element(given, where).length === 0;
-    const fix = isElement ? `Put it into a list: [${inWords(given)}].` : undefined;
-    return [fault(where, { found: inWords(given), wanted: `a list of ${of}`, fix })];
+    const fix =
+      typeof given === "object" ? "Put it into a list." : `Put it into a list: [${inWords(given)}].`;
+    return [
+      fault(where, { found: inWords(given), wanted: `a list of ${of}`, fix: isElement ? fix : undefined }),
+    ];
   };
 }
 
@@ -163,9 +167,15 @@ export const texts: Check<readonly string[]> = listOf(text, "texts");
 /** Labels along a dim. */
 export const indices: Check<readonly number[]> = someOf(whole(0), "whole numbers");
 
-/** Token ids of several sequences. */
+/** Token ids; which of them there are, the model tells. */
+export const ids: Check<readonly number[]> = listOf(
+  such("a token id, a whole number", Number.isInteger),
+  "token ids, as model.tokenizer.encode gives them",
+);
+
+/** Token ids of several prompts. */
 export const sequences: Check<readonly (readonly number[])[]> = listOf(
-  listOf(whole(0), "token ids, as model.tokenizer.encode gives them"),
+  ids,
   "lists of token ids, one for each prompt",
 );
 
@@ -189,7 +199,7 @@ export type KindChecks<T extends Kinds> = {
 
 /** One of several kinds, each with options of its own. */
 export function oneKindOf<T extends Kinds>(tables: KindChecks<T>): Check<T> {
-  const byKind: Readonly<Record<string, OptionChecks<object>>> = tables;
+  const byKind: Readonly<Record<string, Table>> = tables;
   const kinds = Object.keys(byKind);
   return (given, where) => {
     if (typeof given !== "object" || given === null || Array.isArray(given)) {

@@ -7,7 +7,8 @@ import { metrics } from "./metric.ts";
 import type { MetricName } from "./plan.ts";
 
 /** `denoise`: clean values are put into the corrupt run. `noise`: corrupt values are put into the clean run. */
-export type Direction = "denoise" | "noise";
+export const directionNames = ["denoise", "noise"] as const;
+export type Direction = (typeof directionNames)[number];
 
 /** The metric of the two unedited runs. */
 export interface Baselines {
@@ -26,7 +27,8 @@ export interface PairScores {
  * `ratio-of-means` divides the mean change by the mean gap. `mean-of-ratios` averages the pairs' own scores; a pair
  * whose gap is near 0 then outweighs all others.
  */
-export type Averaging = "ratio-of-means" | "mean-of-ratios";
+export const averagings = ["ratio-of-means", "mean-of-ratios"] as const;
+export type Averaging = (typeof averagings)[number];
 
 export interface NormaliseOptions {
   readonly metric: MetricName;

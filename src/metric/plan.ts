@@ -1,5 +1,6 @@
 /** @file What a metric reads of a pair's logits, as data: positions, columns, ids to append. */
 import { type Fault, refuse } from "../core/errors.ts";
+import { oneOf } from "../core/options.ts";
 import type { Prompted } from "../model/fact.ts";
 import { showTokens, type Tokens } from "../model/pair-tokens.ts";
 
@@ -69,6 +70,7 @@ export function metricPlans(pairs: readonly Prompted[], metric: MetricName): Met
 
 /** Plans a metric for one pair, as {@link metricPlans} does. */
 export function metricPlan(pair: Prompted, metric: MetricName): MetricPlan {
+  refuse(oneOf(metricNames)(metric, "metric"));
   refuse(planFaults(pair, metric));
   return buildPlan(pair, metric);
 }

@@ -74,7 +74,7 @@ export function readFactsOrTexts(jsonl: string, where: string): Located<FactSpec
 
 /**
  * Tokenises and checks facts.
- * @throws InputError naming every subject that its prompt does not hold, answers that cannot be told apart, ids used twice.
+ * @throws InputError naming every key that is none, every subject that its prompt does not hold, answers that cannot be told apart, ids used twice.
  */
 export function prepareFacts(
   specs: readonly FactSpec[],
@@ -84,8 +84,13 @@ export function prepareFacts(
   const faults: Fault[] = [];
   const warnings: string[] = [];
   const ids = new Set<string>();
-  const facts = specs.map((spec, index): Fact => {
+  const facts = specs.flatMap((given, index): readonly Fact[] => {
     const where = options.where?.[index] ?? (specs.length === 1 ? "prompt" : `prompt ${index + 1}`);
+    const { spec, faults: own } = parseFact(given, where);
+    if (spec === undefined) {
+      faults.push(...own);
+      return [];
+    }
     const { tokens: clean, bos } = promptTokens(spec.prompt, tokenizer, options);
     warnings.push(...unknownWordWarnings(clean, tokenizer, where));
     if (clean.ids.length === 0) faults.push({ where, found: "no token", wanted: "a prompt of at least one" });
@@ -131,7 +136,7 @@ export function prepareFacts(
         wanted: `a part of ${JSON.stringify(spec.prompt)}`,
       });
     }
-    return { id, where, clean, answers, foils, subject, roles: Object.fromEntries(roles) };
+    return [{ id, where, clean, answers, foils, subject, roles: Object.fromEntries(roles) }];
   });
   if (specs.length === 0) faults.push({ where: "prompts", found: "none", wanted: "at least one" });
   refuse(faults);

@@ -3,23 +3,25 @@
 import { readFile, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import type { Backend } from "../backend/backend.ts";
+import { type Backend, MAX_THREADS } from "../backend/backend.ts";
 import type { Device } from "../backend/ort/node.node.ts";
 import { nodeBackend } from "../backend/ort/node.node.ts";
-import { inputError } from "../core/errors.ts";
+import { inputError, refuse } from "../core/errors.ts";
+import { inWords } from "../core/excerpt.ts";
 import { didYouMean } from "../core/nearest.ts";
+import { callback, type OptionChecks, oneOf, optionFaults, such, text, whole } from "../core/options.ts";
 import type { Definition } from "./architecture.ts";
 import { define } from "./families/registry.ts";
 import { garbageCollector } from "./garbage.node.ts";
 import type { DownloadProgress } from "./hub/download.node.ts";
 import type { MemorySplit } from "./memory.ts";
-import { splitMemory } from "./memory.ts";
+import { MIN_BUDGET, splitMemory } from "./memory.ts";
 import type { Model } from "./model.ts";
 import { makeModel } from "./model.ts";
 import type { Pair } from "./pair.ts";
 import { preparePairs } from "./pair.ts";
 import type { PairSpec } from "./pair-spec.ts";
-import type { PromptForm } from "./pair-tokens.ts";
+import { formChecks, type PromptForm } from "./pair-tokens.ts";
 import { partBytes, weightStore } from "./store.ts";
 import { fromGguf } from "./tokenizer/from-gguf.ts";
 import { fromTokenizerJson } from "./tokenizer/from-tokenizer-json.ts";
@@ -52,6 +54,15 @@ export interface LoadOptions {
   readonly ahead?: "layers" | "all" | undefined;
   readonly onDownload?: ((progress: DownloadProgress) => void) | undefined;
 }
+
+const loadChecks: OptionChecks<LoadOptions> = {
+  device: such<Device>("a text", (given) => typeof given === "string"), // which of them there are, the engine knows
+  threads: whole(1, MAX_THREADS),
+  backend: such("a backend", (given) => typeof given === "object" && given !== null && "compile" in given),
+  memory: whole(MIN_BUDGET),
+  ahead: oneOf(["layers", "all"]),
+  onDownload: callback,
+};
 
 /** A model opened by {@link load}. */
 export interface LoadedModel extends Model {
@@ -86,6 +97,7 @@ const MAX_JSON_BYTES = 128 * 2 ** 20;
  */
 export async function load(name: string, options: LoadOptions = {}): Promise<LoadedModel> {
   const started = performance.now();
+  refuse([...text(name, "name"), ...optionFaults(options, loadChecks)]);
   const backend =
     options.backend ??
     nodeBackend({
@@ -140,7 +152,13 @@ export async function load(name: string, options: LoadOptions = {}): Promise<Loa
 }
 
 function complete(model: Model, started: number): LoadedModel {
-  const pairs: LoadedModel["pairs"] = (specs, form) => preparePairs(specs, model.tokenizer, form);
+  const pairs: LoadedModel["pairs"] = (specs, form) => {
+    const unlisted = Array.isArray(specs)
+      ? []
+      : [{ where: "specs", found: inWords(specs), wanted: "a list" }];
+    refuse([...unlisted, ...optionFaults(form, formChecks, "form")]);
+    return preparePairs(specs, model.tokenizer, form);
+  };
   return {
     ...model,
     pairs,

@@ -2,6 +2,9 @@
 
 import { inputError } from "../core/errors.ts";
 
+/** Bytes: fewer are a slip of the unit. */
+export const MIN_BUDGET = 1e6;
+
 /**
  * What the engine takes beside weights and state once it runs: its library, compiled programs, working memory, freed
  * memory that the allocator keeps. Measured on sweeps of SmolLM2-135M: 120 to 140 MB.

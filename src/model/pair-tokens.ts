@@ -1,4 +1,5 @@
 /** @file A text with its tokens, by itself and right after another. */
+import { flag, type OptionChecks } from "../core/options.ts";
 import type { Tokenizer } from "./tokenizer/tokenizer.ts";
 
 /** A text and its tokens. */
@@ -22,6 +23,8 @@ export interface PromptForm {
   /** Prompts are a user's message in the model's chat template, up to where the answer begins. */
   readonly chat?: boolean | undefined;
 }
+
+export const formChecks: OptionChecks<PromptForm> = { bos: flag, chat: flag };
 
 /**
  * A prompt as it is given, or in the chat template, and whether BOS went in front.

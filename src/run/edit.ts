@@ -1,6 +1,7 @@
 /** @file Edits: interventions as data, so that they print, save, travel to workers and replay. */
 
 import { z } from "zod";
+import { type Check, listOf, nested, oneKindOf, oneOf, required, such, whole } from "../core/options.ts";
 import { range } from "../numeric/cells.ts";
 import type { Axis, SiteName } from "./site.ts";
 import { SITE_NAMES, SITES } from "./site.ts";
@@ -21,7 +22,8 @@ export type EditValue =
   | { readonly kind: "given"; readonly shape: readonly number[]; readonly data: ArrayLike<number> };
 
 /** What is done to the chosen cells. */
-export type EditAction = "replace" | "add" | "scale";
+export const editActions = ["replace", "add", "scale"] as const;
+export type EditAction = (typeof editActions)[number];
 
 /**
  * An intervention at one site of one layer: the chosen cells are replaced by the value, or the value is added to
@@ -33,6 +35,44 @@ export interface Edit {
   readonly where: Where;
   readonly action: EditAction;
   readonly value: EditValue;
+}
+
+const along = listOf(whole(0), "whole numbers");
+export const whereCheck: Check<Where> = nested<Where>({
+  pos: along,
+  dst: along,
+  src: along,
+  head: along,
+  kv_head: along,
+  d_head: along,
+  d_model: along,
+  neuron: along,
+});
+
+/** Edits as library users give them; whether the model has the cells is told where they are made. */
+export const editsCheck: Check<readonly Edit[]> = listOf(
+  nested<Edit>({
+    site: required(oneOf(SITE_NAMES)),
+    layer: required(whole(0)),
+    where: required(whereCheck),
+    action: required(oneOf(editActions)),
+    value: required(
+      oneKindOf<EditValue>({
+        run: { run: required(whole(0)) },
+        fill: { value: required(such("a number", Number.isFinite)) },
+        given: {
+          shape: required(listOf(whole(1), "whole numbers")),
+          data: required(such("numbers", hasLength)),
+        },
+      }),
+    ),
+  }),
+  "edits",
+);
+
+/** Numbers are not looked at one by one: there may be as many as a site has. */
+function hasLength(data: unknown): boolean {
+  return typeof data === "object" && data !== null && "length" in data;
 }
 
 const indices = z.array(z.int().min(0)).max(MAX_INDICES).optional();
@@ -53,7 +93,7 @@ export const editSchema: z.ZodType<Edit> = z.strictObject({
       neuron: indices,
     })
     .default({}),
-  action: z.enum(["replace", "add", "scale"]).default("replace"),
+  action: z.enum(editActions).default("replace"),
   value: z.discriminatedUnion("kind", [
     z.strictObject({ kind: z.literal("run"), run: z.int().min(0) }),
     z.strictObject({ kind: z.literal("fill"), value: z.number() }),

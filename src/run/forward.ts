@@ -3,7 +3,19 @@
  * shared or skipped, so this is what the sweep is verified against.
  */
 
-import { inputError } from "../core/errors.ts";
+import { inputError, refuse } from "../core/errors.ts";
+import {
+  type Check,
+  listOf,
+  nested,
+  type OptionChecks,
+  oneOf,
+  optionFaults,
+  required,
+  sequences as sequencesCheck,
+  such,
+  whole,
+} from "../core/options.ts";
 import type { FloatArray, Tensor } from "../core/tensor.ts";
 import type { Model } from "../model/model.ts";
 import { range } from "../numeric/cells.ts";
@@ -12,10 +24,10 @@ import type { Batch } from "./batch.ts";
 import { batchOf, contextCache, flatPositions } from "./batch.ts";
 import { runBlock } from "./block.ts";
 import type { Edit } from "./edit.ts";
-import { requireLayers } from "./edit.ts";
+import { editsCheck, requireLayers } from "./edit.ts";
 import { embed } from "./ends.ts";
 import type { SiteName } from "./site.ts";
-import { siteShape } from "./site.ts";
+import { SITE_NAMES, siteShape } from "./site.ts";
 import { withLayer } from "./with-layer.ts";
 
 /** A site of some layers; all layers if none are named. */
@@ -43,6 +55,22 @@ export interface Cache {
   has(site: SiteName, layer: number): boolean;
 }
 
+/** Runs that edits take values from. */
+export const cachesCheck: Check<readonly Cache[]> = listOf(
+  such("a captured run", (given) => typeof given === "object" && given !== null && "get" in given),
+  "captured runs, as forward returns them in caches",
+);
+
+const forwardChecks: OptionChecks<ForwardOptions> = {
+  capture: listOf(
+    nested<Capture>({ site: required(oneOf(SITE_NAMES)), layers: listOf(whole(0), "layers") }),
+    'sites such as { site: "z" }',
+  ),
+  edits: listOf(editsCheck, "lists of edits, one for each sequence"),
+  runs: cachesCheck,
+  stopAfter: whole(0),
+};
+
 export interface Forward {
   /** One cache for each sequence. */
   readonly caches: readonly Cache[];
@@ -56,13 +84,13 @@ export async function forward(
   sequences: readonly (readonly number[])[],
   options: ForwardOptions = {},
 ): Promise<Forward> {
+  refuse([...optionFaults(options, forwardChecks), ...sequencesCheck(sequences, "sequences")]);
   const { architecture, definition, backend } = model;
   const { capture = [], edits = [], runs = [], stopAfter = definition.blocks.length } = options;
   if (sequences.length === 0) return { caches: [], residuals: [] };
-  const listed = edits.every(Array.isArray);
-  if (!listed || edits.length > sequences.length) {
-    const found = listed ? `${edits.length} lists` : "edits that are in no list";
-    throw inputError("edits", found, `one list for each sequence, of which there are ${sequences.length}`);
+  if (edits.length > sequences.length) {
+    const wanted = `one list for each sequence, of which there are ${sequences.length}`;
+    throw inputError("options.edits", `${edits.length} lists`, wanted);
   }
   requireLayers(edits.flat(), definition.blocks.length);
   const order = sequences

@@ -2,6 +2,18 @@
  * @file Generation with cached keys and values, greedy or sampled, with edits on the prompt alone or on every step.
  */
 
+import { type Fault, refuse } from "../core/errors.ts";
+import {
+  atLeast,
+  callback,
+  ids as idsCheck,
+  type OptionChecks,
+  oneOf,
+  optionFaults,
+  required,
+  seed,
+  whole,
+} from "../core/options.ts";
 import { random } from "../core/random.ts";
 import type { FloatArray } from "../core/tensor.ts";
 import type { Model } from "../model/model.ts";
@@ -10,9 +22,9 @@ import { batchEdits, requireCells } from "./apply.ts";
 import { batchOf, contextCache, flatPositions } from "./batch.ts";
 import { runBlock } from "./block.ts";
 import type { Edit, Where } from "./edit.ts";
-import { positionAxis } from "./edit.ts";
+import { editsCheck, positionAxis } from "./edit.ts";
 import { embed, unembed } from "./ends.ts";
-import type { Cache } from "./forward.ts";
+import { type Cache, cachesCheck } from "./forward.ts";
 import { SITES } from "./site.ts";
 import { withLayer } from "./with-layer.ts";
 
@@ -20,7 +32,11 @@ import { withLayer } from "./with-layer.ts";
  * Which positions an edit stands for that names none: those of the prompt (`prefill`), or the generated ones as well
  * (`every-step`).
  */
-export type EditOn = "prefill" | "every-step";
+export const editOnWords = ["prefill", "every-step"] as const;
+export type EditOn = (typeof editOnWords)[number];
+
+/** Longest continuation: the longest context in common use. */
+export const MAX_GENERATED = 131_072;
 
 export interface GenerateOptions {
   /** Most tokens to generate. */
@@ -43,6 +59,18 @@ export interface GenerateOptions {
   readonly runs?: readonly Cache[] | undefined;
   readonly onToken?: ((id: number) => void) | undefined;
 }
+
+export const generateChecks: OptionChecks<GenerateOptions> = {
+  tokens: required(whole(1, MAX_GENERATED)),
+  temperature: atLeast(0),
+  topK: whole(1),
+  seed,
+  stopIds: idsCheck,
+  edits: editsCheck,
+  editOn: oneOf(editOnWords),
+  runs: cachesCheck,
+  onToken: callback,
+};
 
 export interface Generated {
   /** Ids after the prompt. */
@@ -67,6 +95,7 @@ export async function generate(
   prompt: readonly number[],
   options: GenerateOptions,
 ): Promise<Generated> {
+  refuse([...optionFaults(options, generateChecks), ...promptFaults(prompt)]);
   const { temperature = 0, topK = model.architecture.vocabulary, tokens } = options;
   requireEdits(model, prompt.length, options);
   const stop = new Set(options.stopIds ?? model.tokenizer.eosIds);
@@ -100,6 +129,12 @@ export async function generate(
     if (stop.has(id)) break;
   }
   return { ids, logprobs };
+}
+
+function promptFaults(prompt: readonly number[]): readonly Fault[] {
+  if (Array.isArray(prompt) && prompt.length === 0)
+    return [{ where: "prompt", found: "no token", wanted: "at least one" }];
+  return idsCheck(prompt, "prompt");
 }
 
 interface Step {

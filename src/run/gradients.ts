@@ -7,6 +7,7 @@
  */
 
 import { refuse } from "../core/errors.ts";
+import { bytes, listOf, type OptionChecks, optionFaults, required, such } from "../core/options.ts";
 import type { FloatArray, Tensor } from "../core/tensor.ts";
 import { sizeOf } from "../core/tensor.ts";
 import type { Model } from "../model/model.ts";
@@ -15,10 +16,10 @@ import { blockGradients } from "./backward.ts";
 import type { Batch } from "./batch.ts";
 import { batchOf } from "./batch.ts";
 import type { BatchEdit, Layer, SiteValue } from "./block.ts";
-import type { Edit } from "./edit.ts";
+import { type Edit, editsCheck } from "./edit.ts";
 import type { GradientRun } from "./end-gradients.ts";
 import { endGradients } from "./end-gradients.ts";
-import type { Cache } from "./forward.ts";
+import { type Cache, cachesCheck } from "./forward.ts";
 import { gradientFaults } from "./gradient-faults.ts";
 import { blockNumbers, tokensWithin } from "./pass-memory.ts";
 import type { SiteName } from "./site.ts";
@@ -38,6 +39,23 @@ export interface GradientOptions {
   readonly keepBytes?: number;
 }
 
+const gradientChecks: OptionChecks<GradientOptions> = {
+  // Which of them there are, the model tells, together with what is wrong with the sequences.
+  sites: required(
+    listOf(
+      such("a site", (given) => typeof given === "string"),
+      "sites",
+    ),
+  ),
+  layers: listOf(
+    such("a layer", (given) => typeof given === "number"),
+    "layers",
+  ),
+  edits: listOf(editsCheck, "lists of edits, one for each sequence"),
+  runs: cachesCheck,
+  keepBytes: bytes,
+};
+
 /** Gradients of one sequence's scalar. */
 export interface Gradients {
   readonly value: number;
@@ -55,6 +73,7 @@ export async function gradients(
   options: GradientOptions,
 ): Promise<Gradients[]> {
   const { architecture, definition } = model;
+  refuse(optionFaults(options, gradientChecks));
   refuse(gradientFaults(model, sequences, options));
   if (sequences.length === 0) return [];
   const order = [...sequences.keys()].sort(

@@ -330,8 +330,10 @@ describe.each(NAMES)("%s", (name) => {
       const model = await open();
       const one = edit("mlp_out", 0, { value: fill(0) });
       const given = (edits: unknown) => forward(model, [[1, 2]], { edits: edits as Edit[][] });
-      await expect(given([one])).rejects.toThrow("edits: found edits that are in no list; wanted one list");
-      await expect(given([[one], [one]])).rejects.toThrow("edits: found 2 lists; wanted one list");
+      await expect(given([one])).rejects.toThrow(
+        "options.edits[0]: found an object; wanted a list of edits. Put it into a list.",
+      );
+      await expect(given([[one], [one]])).rejects.toThrow("options.edits: found 2 lists; wanted one list");
       await expect(given([[one]])).resolves.toBeDefined();
     });
 
