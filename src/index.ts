@@ -23,12 +23,14 @@ export {
   lens,
   mcq,
   nextTokens,
+  patch,
 } from "./library.node.ts";
 export type { UnitAblation } from "./method/ablated-units.ts";
 export type { Ablation } from "./method/ablation.ts";
 export type { PatchingOptions } from "./method/activation-patching.ts";
 export type { AttentionOptions } from "./method/attention.ts";
 export type { AttributionOptions, Estimator } from "./method/attribution.ts";
+export type { PathologyOptions } from "./method/attribution-pathologies.ts";
 export type { RecallOptions } from "./method/attribution-recall.ts";
 export type { BackupOptions, HeadName } from "./method/backups.ts";
 export type { TracingOptions } from "./method/causal-tracing.ts";
@@ -58,7 +60,6 @@ export type { PairSpec } from "./model/pair-spec.ts";
 export type { ChatMessage, Tokenizer } from "./model/tokenizer/tokenizer.ts";
 export type { Dataset, Json, Variable } from "./result/result.ts";
 export type { Edit, EditValue, Where } from "./run/edit.ts";
-export { patch } from "./run/edit.ts";
 export type { GradientRun, Objective } from "./run/end-gradients.ts";
 export type { Cache, Capture, Forward, ForwardOptions } from "./run/forward.ts";
 export { forward } from "./run/forward.ts";

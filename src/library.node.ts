@@ -1,5 +1,16 @@
 /** @file Methods as Node users call them: results that can be looked up and saved. */
 
+import { type Fault, gather, refuse } from "./core/errors.ts";
+import {
+  flag,
+  type OptionChecks,
+  oneOf,
+  optionFaults,
+  required,
+  text,
+  texts as textsCheck,
+  whole,
+} from "./core/options.ts";
 import type { PatchingOptions } from "./method/activation-patching.ts";
 import * as method from "./method/activation-patching.ts";
 import * as attended from "./method/attention.ts";
@@ -21,11 +32,15 @@ import type { FactSpec, Prompted } from "./model/fact.ts";
 import { prepareFacts } from "./model/fact.ts";
 import type { Model } from "./model/model.ts";
 import type { Pair } from "./model/pair.ts";
+import { MAX_PAIRS } from "./model/pair-spec.ts";
 import { tokensOf } from "./model/pair-tokens.ts";
 import { save } from "./plot/save.node.ts";
 import type { Cell, Label } from "./result/cells.ts";
 import { at } from "./result/cells.ts";
 import type { Dataset } from "./result/result.ts";
+import * as edits from "./run/edit.ts";
+import { type Edit, whereCheck } from "./run/edit.ts";
+import { SITE_NAMES, type SiteName } from "./run/site.ts";
 import { questionItems } from "./task/question-items.ts";
 import { parseQuestions, type QuestionFile, worldQuestions } from "./task/questions.ts";
 
@@ -45,8 +60,17 @@ export function result(dataset: Dataset): Result {
   return {
     ...dataset,
     at: (variable, labels) => at(dataset, variable, labels),
-    save: (file) => save(dataset, file),
+    async save(file) {
+      refuse(text(file, "file"));
+      await save(dataset, file);
+    },
   };
+}
+
+/** One or several as a list. Nothing is an empty one, which every method refuses. */
+function listed<T>(given: T | readonly T[] | undefined): readonly T[] {
+  if (given === undefined) return [];
+  return Array.isArray(given) ? given : [given as T];
 }
 
 /**
@@ -60,7 +84,7 @@ export async function activationPatching(
   pairs: Pair | readonly Pair[],
   options: PatchingOptions,
 ): Promise<Result> {
-  return result(await method.activationPatching(model, "clean" in pairs ? [pairs] : pairs, options));
+  return result(await method.activationPatching(model, listed(pairs), options));
 }
 
 /**
@@ -74,7 +98,7 @@ export async function exactEdges(
   pairs: Pair | readonly Pair[],
   options: patchedEdges.ExactEdgesOptions = {},
 ): Promise<Result> {
-  return result(await patchedEdges.exactEdges(model, "clean" in pairs ? [pairs] : pairs, options));
+  return result(await patchedEdges.exactEdges(model, listed(pairs), options));
 }
 
 /**
@@ -88,7 +112,7 @@ export async function edgeAttribution(
   pairs: Pair | readonly Pair[],
   options: edgeWise.EdgeAttributionOptions = {},
 ): Promise<Result> {
-  return result(await edgeWise.edgeAttribution(model, "clean" in pairs ? [pairs] : pairs, options));
+  return result(await edgeWise.edgeAttribution(model, listed(pairs), options));
 }
 
 /**
@@ -102,7 +126,7 @@ export async function attribution(
   pairs: Pair | readonly Pair[],
   options: attributed.AttributionOptions = {},
 ): Promise<Result> {
-  return result(await attributed.attribution(model, "clean" in pairs ? [pairs] : pairs, options));
+  return result(await attributed.attribution(model, listed(pairs), options));
 }
 
 /**
@@ -112,11 +136,9 @@ export async function attribution(
 export async function attributionPathologies(
   model: Model,
   pairs: Pair | readonly Pair[],
-  options: attributed.AttributionOptions = {},
+  options: pathological.PathologyOptions = {},
 ): Promise<Result> {
-  return result(
-    await pathological.attributionPathologies(model, "clean" in pairs ? [pairs] : pairs, options),
-  );
+  return result(await pathological.attributionPathologies(model, listed(pairs), options));
 }
 
 /**
@@ -128,7 +150,7 @@ export async function attributionRecall(
   pairs: Pair | readonly Pair[],
   options: recalled.RecallOptions = {},
 ): Promise<Result> {
-  return result(await recalled.attributionRecall(model, "clean" in pairs ? [pairs] : pairs, options));
+  return result(await recalled.attributionRecall(model, listed(pairs), options));
 }
 
 /** Facts as a user gives them, or a list of them. */
@@ -137,12 +159,26 @@ type Facts = FactSpec | readonly FactSpec[];
 /** A prompt as text, or a pair. */
 type Prompts = Facts | Pair | readonly Pair[];
 
-const listed = <T>(one: T | readonly T[]): readonly T[] => (Array.isArray(one) ? one : [one as T]);
-
-function promptsOf({ tokenizer }: Model, prompts: Prompts): readonly Prompted[] {
+/**
+ * Prompts with their tokens.
+ * @param faults of the method's options
+ * @throws InputError with these, and with what is wrong with the prompts.
+ */
+function promptsOf({ tokenizer }: Model, prompts: Prompts, faults: Fault[]): readonly Prompted[] {
   const all = listed<FactSpec | Pair>(prompts);
-  const pairs = all.filter((prompt): prompt is Pair => "clean" in prompt);
-  return pairs.length > 0 ? pairs : prepareFacts(all as readonly FactSpec[], tokenizer).facts;
+  const isPair = (given: unknown): given is Pair =>
+    typeof given === "object" && given !== null && "clean" in given;
+  const pairs = all.filter(isPair);
+  if (pairs.length > 0 && pairs.length < all.length) {
+    const found = `${pairs.length} pairs and ${all.length - pairs.length} others`;
+    faults.push({ where: "prompts", found, wanted: "pairs alone, or prompts alone" });
+  }
+  const prepared =
+    pairs.length > 0
+      ? pairs
+      : gather(faults, () => prepareFacts(all as readonly FactSpec[], tokenizer).facts);
+  refuse(faults);
+  return prepared ?? [];
 }
 
 /**
@@ -156,8 +192,10 @@ export async function causalTracing(
   facts: Facts,
   options: tracing.TracingOptions = {},
 ): Promise<Result> {
-  const { facts: prepared } = prepareFacts(listed<FactSpec>(facts), model.tokenizer);
-  return result(await tracing.causalTracing(model, prepared, options));
+  const faults = optionFaults(options, tracing.tracingChecks);
+  const prepared = gather(faults, () => prepareFacts(listed<FactSpec>(facts), model.tokenizer).facts);
+  refuse(faults);
+  return result(await tracing.causalTracing(model, prepared ?? [], options));
 }
 
 /**
@@ -171,7 +209,7 @@ export async function corruptionComparison(
   pairs: Pair | readonly Pair[],
   options: corruption.ComparisonOptions = {},
 ): Promise<Result> {
-  return result(await corruption.corruptionComparison(model, "clean" in pairs ? [pairs] : pairs, options));
+  return result(await corruption.corruptionComparison(model, listed(pairs), options));
 }
 
 /**
@@ -185,7 +223,8 @@ export async function direct(
   prompts: Prompts,
   options: shares.DirectOptions = {},
 ): Promise<Result> {
-  return result(await shares.direct(model, promptsOf(model, prompts), options));
+  const prepared = promptsOf(model, prompts, optionFaults(options, shares.directChecks));
+  return result(await shares.direct(model, prepared, options));
 }
 
 /**
@@ -199,7 +238,8 @@ export async function attention(
   prompts: Prompts,
   options: attended.AttentionOptions = {},
 ): Promise<Result> {
-  return result(await attended.attention(model, promptsOf(model, prompts), options));
+  const prepared = promptsOf(model, prompts, optionFaults(options, attended.attentionChecks));
+  return result(await attended.attention(model, prepared, options));
 }
 
 /**
@@ -213,7 +253,8 @@ export async function hydra(
   prompts: Prompts,
   options: repair.HydraOptions = {},
 ): Promise<Result> {
-  return result(await repair.hydra(model, promptsOf(model, prompts), options));
+  const prepared = promptsOf(model, prompts, optionFaults(options, repair.hydraChecks));
+  return result(await repair.hydra(model, prepared, options));
 }
 
 /**
@@ -225,8 +266,15 @@ export async function backups(
   prompts: Prompts,
   options: stepIn.BackupOptions = {},
 ): Promise<Result> {
-  return result(await stepIn.backups(model, promptsOf(model, prompts), options));
+  const prepared = promptsOf(model, prompts, optionFaults(options, stepIn.backupChecks));
+  return result(await stepIn.backups(model, prepared, options));
 }
+
+/** Of texts: whether BOS goes in front, where the tokenizer's own setting is not meant. */
+interface Bos {
+  readonly bos?: boolean | undefined;
+}
+const bosCheck: OptionChecks<Bos> = { bos: flag };
 
 /**
  * Layers deleted, exchanged, repeated and reversed, on texts as typed.
@@ -237,12 +285,22 @@ export async function backups(
 export async function layerRedundancy(
   model: Model,
   texts: readonly string[],
-  options: redundancy.RedundancyOptions & { readonly bos?: boolean | undefined } = {},
+  options: redundancy.RedundancyOptions & Bos = {},
 ): Promise<Result> {
-  const { bos = model.tokenizer.addsBos } = options;
+  refuse([
+    ...optionFaults(options, { ...redundancy.redundancyChecks, ...bosCheck }),
+    ...textsCheck(texts, "texts"),
+  ]);
+  const { bos = model.tokenizer.addsBos, ...asked } = options;
   const tokens = texts.map((text) => tokensOf(text, model.tokenizer, { bos }));
-  return result(await redundancy.layerRedundancy(model, tokens, options));
+  return result(await redundancy.layerRedundancy(model, tokens, asked));
 }
+
+/** So many of the questions that pocket was taught. */
+interface WorldQuestions {
+  readonly n: number;
+}
+const worldChecks: OptionChecks<WorldQuestions> = { n: required(whole(1, MAX_PAIRS)) };
 
 /**
  * How a model finds the letter of the right answer to multiple-choice questions, in seven steps.
@@ -253,12 +311,19 @@ export async function layerRedundancy(
  */
 export async function mcq(
   model: Model,
-  questions: QuestionFile | { readonly n: number },
-  options: choice.McqOptions & { readonly bos?: boolean | undefined } = {},
+  questions: QuestionFile | WorldQuestions,
+  options: choice.McqOptions & Bos = {},
 ): Promise<Result> {
-  const { seed = 0, bos } = options;
-  const set = "n" in questions ? worldQuestions({ n: questions.n, seed }) : parseQuestions(questions);
-  return result(await choice.mcq(model, questionItems(set, model.tokenizer, { bos, seed }), options));
+  const faults = optionFaults(options, { ...choice.mcqChecks, ...bosCheck });
+  const isDrawn = typeof questions === "object" && questions !== null && "n" in questions;
+  if (isDrawn) faults.push(...optionFaults(questions, worldChecks, "questions"));
+  const given = isDrawn ? undefined : gather(faults, () => parseQuestions(questions));
+  refuse(faults);
+  const { bos, ...asked } = options;
+  const { seed = 0 } = options;
+  const set =
+    isDrawn || given === undefined ? worldQuestions({ ...(questions as WorldQuestions), seed }) : given;
+  return result(await choice.mcq(model, questionItems(set, model.tokenizer, { bos, seed }), asked));
 }
 
 /** The logit lens at every layer and position. See {@link logitLens.lens} for the variables of the result. */
@@ -267,7 +332,8 @@ export async function lens(
   prompts: Prompts,
   options: logitLens.LensOptions = {},
 ): Promise<Result> {
-  return result(await logitLens.lens(model, promptsOf(model, prompts), options));
+  const prepared = promptsOf(model, prompts, optionFaults(options, logitLens.lensChecks));
+  return result(await logitLens.lens(model, prepared, options));
 }
 
 /**
@@ -277,8 +343,26 @@ export async function lens(
 export async function nextTokens(
   model: Model,
   prompt: string,
-  options: next.NextTokenOptions & { readonly bos?: boolean | undefined } = {},
+  options: next.NextTokenOptions & Bos = {},
 ): Promise<Result> {
-  const { bos = model.tokenizer.addsBos } = options;
-  return result(await next.nextTokens(model, tokensOf(prompt, model.tokenizer, { bos }), options));
+  refuse([...text(prompt, "prompt"), ...optionFaults(options, { ...next.nextTokenChecks, ...bosCheck })]);
+  const { bos = model.tokenizer.addsBos, ...asked } = options;
+  return result(await next.nextTokens(model, tokensOf(prompt, model.tokenizer, { bos }), asked));
 }
+
+/**
+ * The edit that takes a site's value from another run, cell for cell.
+ * @throws InputError for sites that there are not, and options that are none.
+ */
+export function patch(site: SiteName, layer: number, options: Parameters<typeof edits.patch>[2]): Edit {
+  refuse([
+    ...oneOf(SITE_NAMES)(site, "site"),
+    ...whole(0)(layer, "layer"),
+    ...optionFaults(options, patchChecks),
+  ]);
+  return edits.patch(site, layer, options);
+}
+const patchChecks: OptionChecks<Parameters<typeof edits.patch>[2]> = {
+  run: required(whole(0)),
+  where: whereCheck,
+};

@@ -1,5 +1,5 @@
 /** @file The job of the command `attribute`: from options to attribution patching. */
-import type { AttributionOptions, Estimator } from "../method/attribution.ts";
+import type { EstimateOptions, Estimator } from "../method/attribution.ts";
 import { attribution, attributionCells } from "../method/attribution.ts";
 import { attributionPathologies } from "../method/attribution-pathologies.ts";
 import { attributionRecall } from "../method/attribution-recall.ts";
@@ -18,19 +18,14 @@ export async function attributeJob(
   options: AttributeOptions,
   context: JobContext,
 ): Promise<Dataset> {
-  const method: AttributionOptions = {
-    estimator: estimatorOf(options),
+  const { seed, "verify-top": verifyTop } = options;
+  const cells: EstimateOptions = {
     sites: options.site,
     by: options.by,
     choose: chosen(options),
     ungroup: options.ungroup,
     direction: options.direction,
     metric: options.metric ?? (options.task && tasks[options.task].defaultMetric),
-    perPair: options["per-pair"],
-    verifyTop: options["verify-top"],
-    samples: options.samples,
-    confidence: options.confidence,
-    seed: options.seed,
     onProgress: context.onProgress,
     signal: context.signal,
   };
@@ -38,16 +33,24 @@ export async function attributeJob(
     () => pairsOf(options, model.tokenizer, context),
     // Positions are not known yet: labels along them are held against the prompts further on.
     () => {
-      const choose = withoutPositions(method.choose);
-      const { metric = "logit_diff" } = method;
-      return attributionCells(model, { ...method, choose }, { metric, positions: 1 });
+      const choose = withoutPositions(cells.choose);
+      const { metric = "logit_diff" } = cells;
+      return attributionCells(model, { ...cells, choose }, { metric, positions: 1 });
     },
   ]);
   const result = await (options.recall
-    ? attributionRecall(model, pairs, { ...method, top: options["verify-top"] })
+    ? attributionRecall(model, pairs, { ...cells, seed, top: verifyTop })
     : options.pathologies
-      ? attributionPathologies(model, pairs, method)
-      : attribution(model, pairs, method));
+      ? attributionPathologies(model, pairs, { ...cells, verifyTop })
+      : attribution(model, pairs, {
+          ...cells,
+          seed,
+          verifyTop,
+          estimator: estimatorOf(options),
+          perPair: options["per-pair"],
+          samples: options.samples,
+          confidence: options.confidence,
+        }));
   return withWarnings(result, warnings, {
     bos: options.bos ?? model.tokenizer.addsBos,
     ...promptSource(options),

@@ -6,6 +6,7 @@ import { z } from "zod";
 import { refuse } from "../core/errors.ts";
 import { inWords } from "../core/excerpt.ts";
 import { didYouMean } from "../core/nearest.ts";
+import { MIN_BUDGET } from "../model/memory.ts";
 import { HEAD_PATTERN, headNamed } from "./heads.ts";
 import type { OptionEntry, OptionFault } from "./options/entry.ts";
 
@@ -162,7 +163,7 @@ export const bytes: z.ZodType<number> = z.preprocess(
     const factor = unitBytes[unit];
     return number === undefined || factor === undefined ? value : Math.round(Number(number) * factor);
   },
-  z.int({ error: BYTES }).min(1e6, { error: BYTES }),
+  z.int({ error: BYTES }).min(MIN_BUDGET, { error: BYTES }),
 );
 
 /** How each option of `T` is read, complete by type. */

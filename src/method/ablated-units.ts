@@ -4,6 +4,7 @@
  */
 
 import { type Fault, refuse } from "../core/errors.ts";
+import { flag, type OptionChecks, oneKindOf, required, seed, sequences, whole } from "../core/options.ts";
 import { random } from "../core/random.ts";
 import type { FloatArray } from "../core/tensor.ts";
 import type { Prompted } from "../model/fact.ts";
@@ -15,6 +16,7 @@ import { type Cache, forward } from "../run/forward.ts";
 import type { Reading } from "../run/read.ts";
 import type { SiteName } from "../run/site.ts";
 import type { SweepRun } from "../run/variant.ts";
+import { MAX_DRAWS } from "./ablation.ts";
 import { answered } from "./answers.ts";
 import { answerFaults, capFaults, termsOf } from "./direct.ts";
 import { shareCaptures, shares } from "./direct-shares.ts";
@@ -42,6 +44,17 @@ export interface AblationOptions {
   /** Of draws and intervals. Default 0. */
   readonly seed?: number | undefined;
 }
+
+export const unitAblationChecks: OptionChecks<AblationOptions> = {
+  ablation: oneKindOf<UnitAblation>({
+    zero: {},
+    mean: {},
+    resample: { draws: required(whole(1, MAX_DRAWS)) },
+  }),
+  references: sequences,
+  centred: flag,
+  seed,
+};
 
 /** What to do about prompts without another one to draw from, where references and other ablations may be asked for. */
 export const REFERENCE_ADVICE = "Give more prompts, --reference FILE, or --ablate zero.";
@@ -96,9 +109,7 @@ export async function prepareAblation(
   },
 ): Promise<Ablated> {
   const { ablation = { kind: "resample", draws: DEFAULT_DRAWS }, seed = 0, advice } = options;
-  refuse(
-    given.length === 0 ? [{ where: "prompts", found: "none", wanted: "at least one" }] : answerFaults(given),
-  );
+  refuse([...referenceFaults(options), ...answerFaults(given)]);
   if (options.centred === true) refuse(await capFaults(model));
   const centred = options.centred ?? !(await hasSoftcap(model));
   const references = options.references ?? given.map(({ clean }) => clean.ids);
@@ -150,6 +161,13 @@ export async function prepareAblation(
     },
     metric: (prompt, reading) => metricOf(sums[prompt], reading),
   };
+}
+
+/** Prompts that nothing is taken from. */
+function referenceFaults({ ablation, references }: AblationOptions): Fault[] {
+  if (references === undefined || ablation?.kind !== "zero") return [];
+  const wanted = "options.ablation of the kind mean or resample with it";
+  return [{ where: "options.references", found: "the ablation zero", wanted }];
 }
 
 /** A difference of logits is the same centred or not. */

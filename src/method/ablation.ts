@@ -2,6 +2,7 @@
 
 import type { Fault } from "../core/errors.ts";
 import { InputError } from "../core/errors.ts";
+import { type Check, oneKindOf, oneOf, required, seed, whole } from "../core/options.ts";
 import { random } from "../core/random.ts";
 import { sizeOf } from "../core/tensor.ts";
 import type { Model } from "../model/model.ts";
@@ -10,14 +11,28 @@ import { forward } from "../run/forward.ts";
 import type { SiteName } from "../run/site.ts";
 import { SITES } from "../run/site.ts";
 
+/** What a mean is over: each position by itself, or all positions together. */
+export const meansOver = ["position", "all"] as const;
+export type MeanOver = (typeof meansOver)[number];
+
+/** Most draws of a resample ablation: their mean moves by less than 1 % of the draws' spread. */
+export const MAX_DRAWS = 10_000;
+
 export type Ablation =
   /** The source run's value at the same cells. */
   | { readonly kind: "source" }
   | { readonly kind: "zero" }
-  /** Mean over the reference prompts: of each position by itself, or of all positions together. */
-  | { readonly kind: "mean"; readonly over: "position" | "all" }
+  /** Mean over the reference prompts. */
+  | { readonly kind: "mean"; readonly over: MeanOver }
   /** Values of `draws` reference prompts in turn; their effects are averaged, never their activations. */
   | { readonly kind: "resample"; readonly draws: number; readonly seed: number };
+
+export const ablationCheck: Check<Ablation> = oneKindOf<Ablation>({
+  source: {},
+  zero: {},
+  mean: { over: required(oneOf(meansOver)) },
+  resample: { draws: required(whole(1, MAX_DRAWS)), seed: required(seed) },
+});
 
 /** Reference prompts captured at once for a mean: bounds what their activations take. */
 const REFERENCE_BATCH = 8;
@@ -32,7 +47,7 @@ export type Means = ReadonlyMap<string, EditValue>;
 export async function referenceMeans(
   model: Model,
   references: readonly (readonly number[])[],
-  options: { readonly sites: readonly SiteName[]; readonly over: "position" | "all" },
+  options: { readonly sites: readonly SiteName[]; readonly over: MeanOver },
 ): Promise<Means> {
   const { sites, over } = options;
   const lengths = new Set(references.map((ids) => ids.length));

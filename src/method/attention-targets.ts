@@ -48,7 +48,8 @@ function rowsOf(ids: readonly number[], sourcesOf: (dst: number) => readonly num
 }
 
 /** Where attention to roles is read: at the last position, or at all from the role on. */
-export type AttendedFrom = "last" | "all";
+export const attendedFrom = ["last", "all"] as const;
+export type AttendedFrom = (typeof attendedFrom)[number];
 
 /** The rows of a role. */
 export function roleRows(

@@ -8,6 +8,17 @@
 
 import { milliseconds } from "../core/clock.ts";
 import { type Fault, refuse } from "../core/errors.ts";
+import {
+  callback,
+  flag,
+  type OptionChecks,
+  oneOf,
+  optionFaults,
+  seed,
+  signal,
+  whole,
+  wordOr,
+} from "../core/options.ts";
 import type { Model } from "../model/model.ts";
 import { type TargetRows, targetShares, weightedStanding } from "../numeric/attention.ts";
 import { mean } from "../numeric/statistics.ts";
@@ -17,14 +28,16 @@ import { readAttention } from "./attention-scores.ts";
 import {
   type AttendedFrom,
   type AttendedPrompt,
+  attendedFrom,
   evenShare,
   roleRows,
   rolesOf,
   targetRows,
   tokenScores,
 } from "./attention-targets.ts";
-import { type HeadName, headFaults } from "./backups.ts";
+import { type HeadName, headFaults, headsCheck } from "./backups.ts";
 import { meanOver, type Sample } from "./mean-over.ts";
+import { promptFaults } from "./prompt-faults.ts";
 import { provenance } from "./provenance.ts";
 
 export interface AttentionOptions {
@@ -40,6 +53,16 @@ export interface AttentionOptions {
   readonly onProgress?: ((done: number, total: number) => void) | undefined;
   readonly signal?: { readonly aborted: boolean } | undefined;
 }
+
+export const attentionChecks: OptionChecks<AttentionOptions> = {
+  from: oneOf(attendedFrom),
+  patterns: wordOr("all", headsCheck),
+  example: whole(0),
+  perPair: flag,
+  seed,
+  onProgress: callback,
+  signal,
+};
 
 /** Heads of each score whose patterns are shown where none are named. */
 const SHOWN_OF_EACH = 2;
@@ -64,6 +87,7 @@ export async function attention(
   options: AttentionOptions = {},
 ): Promise<Dataset> {
   const started = milliseconds();
+  refuse([...optionFaults(options, attentionChecks), ...promptFaults(prompts)]);
   const { from = "last", example = 0, seed = 0, perPair = false, patterns } = options;
   refuse(faultsOf(model, prompts, { patterns, example }));
   const { heads } = model.architecture;
@@ -166,8 +190,7 @@ function faultsOf(
       found: `${clean.ids.length} token${clean.ids.length === 1 ? "" : "s"}`,
       wanted: "three at least, so that the previous token is not the first",
     }));
-  if (prompts.length === 0) faults.push({ where: "prompts", found: "none", wanted: "at least one" });
-  else if (example >= prompts.length) {
+  if (example >= prompts.length) {
     const wanted = `a prompt from 0 to ${prompts.length - 1}`;
     faults.push({ where: "--example", found: String(example), wanted });
   }

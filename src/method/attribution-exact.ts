@@ -1,5 +1,6 @@
 /** @file Exact values beside estimates: cells patched through the sweep, and random subsets of cells patched together. */
 
+import { bytes, callback, type OptionChecks, signal } from "../core/options.ts";
 import { random } from "../core/random.ts";
 import { evaluateMetric } from "../metric/metric.ts";
 import type { MetricPlan } from "../metric/plan.ts";
@@ -31,6 +32,8 @@ export interface SweepHow {
   readonly onProgress?: ((done: number, total: number) => void) | undefined;
   readonly signal?: { readonly aborted: boolean } | undefined;
 }
+
+export const sweepHowChecks: OptionChecks<SweepHow> = { stateBytes: bytes, onProgress: callback, signal };
 
 /** The edits that patch a cell of a pair with its source's values. */
 export function cellEdits(cells: readonly LayerCells[], { grid, cell }: CellPlace, source: number): Edit[] {

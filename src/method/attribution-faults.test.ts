@@ -6,7 +6,7 @@ import { referenceBackend } from "../backend/reference/reference.ts";
 import { InputError } from "../core/errors.ts";
 import type { MetricName } from "../metric/plan.ts";
 import type { Pair } from "../model/pair.ts";
-import type { AttributionOptions } from "./attribution.ts";
+import type { EstimateOptions } from "./attribution.ts";
 import { attribution } from "./attribution.ts";
 import { attributionPathologies } from "./attribution-pathologies.ts";
 import { attributionRecall } from "./attribution-recall.ts";
@@ -26,46 +26,53 @@ const methods = { attribution, attributionPathologies, attributionRecall };
 test.each(Object.entries(methods))("%s names all faults and runs nothing", async (_, method) => {
   const model = linearNet(referenceBackend(), 2, { layers: 2 });
   const read = vi.spyOn(model.weights, "get");
-  const refused = async (pairs: readonly Pair[], options: AttributionOptions): Promise<string[]> => {
+  const refused = async (pairs: readonly Pair[], options: EstimateOptions): Promise<string[]> => {
     const error = await method(model, pairs, options).catch((reason: unknown) => reason);
     expect(error).toBeInstanceOf(InputError);
     return (error as InputError).faults.map(({ where, found }) => `${where}: ${found}`);
   };
+  // What options and pairs are by themselves …
   expect(
     await refused([pair([1, 2], [1])], {
-      sites: ["q", "k"],
-      by: ["layer", "head"],
-      choose: { layer: [7] },
-      metric: "logit_diff",
-      verifyTop: -1,
-      samples: 1.5,
-      confidence: 1,
-      seed: Number.NaN,
+      metric: "logits" as MetricName,
+      direction: "back" as "noise",
+      choose: { layer: [0.5] },
     }),
   ).toEqual([
+    'options.metric: "logits"',
+    'options.direction: "back"',
+    "options.choose.layer[0]: 0.5",
     "pair 0: 2 tokens in clean, 1 in corrupt",
-    "pair 0, foil: none",
-    "--verify-top: -1",
-    "--samples: 1.5",
-    "--seed: NaN",
-    "--confidence: 1",
-    "--layer: 7",
   ]);
-  expect(await refused([], { metric: "logits" as MetricName, by: ["head"] })).toEqual([
-    "pairs: none",
-    '--metric: "logits"',
-    "--by: no layer for q, k, v, z",
-  ]);
+  expect(await refused([], {})).toEqual(["pairs: none"]);
+  // … and then what they are together and to the model.
+  expect(
+    await refused([pair([1, 2], [1, 3])], { by: ["head"], choose: { layer: [7] }, metric: "logit_diff" }),
+  ).toEqual(["pair 0, foil: none", "--layer: 7"]);
+  expect(await refused([pair([1, 2], [1, 3])], { by: ["head"] })).toEqual(["--by: no layer for q, k, v, z"]);
   expect(read).not.toHaveBeenCalled();
 });
 
-test("steps of integrated gradients, and the number of cells whose recall is asked for", async () => {
+test("counts, shares, steps of integrated gradients, and the number of cells whose recall is asked for", async () => {
   const model = linearNet(referenceBackend(), 2, { layers: 1 });
   const pairs = [pair([1, 2], [1, 3])];
-  await expect(attribution(model, pairs, { estimator: { kind: "ig", steps: 0 } })).rejects.toThrow(
-    "--steps: found 0; wanted a whole number of at least 1.",
+  const refused = attribution(model, pairs, {
+    estimator: { kind: "ig", steps: 0 },
+    verifyTop: -1,
+    samples: 1.5,
+    confidence: 1,
+    seed: Number.NaN,
+  });
+  await expect(refused).rejects.toThrow(
+    [
+      "options.estimator.steps: found 0; wanted a whole number from 1 to 10000.",
+      "options.verifyTop: found -1; wanted a whole number, 0 or more.",
+      "options.samples: found 1.5; wanted a whole number from 0 to 10000.",
+      "options.confidence: found 1; wanted a number of at least 0.5 and below 1.",
+      "options.seed: found NaN; wanted a whole number from 0 to 4294967295.",
+    ].join("\n"),
   );
   await expect(attributionRecall(model, pairs, { top: 0 })).rejects.toThrow(
-    "--verify-top: found 0; wanted a whole number of at least 1.",
+    "options.top: found 0; wanted a whole number, 1 or more.",
   );
 });

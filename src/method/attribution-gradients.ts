@@ -25,12 +25,19 @@ import { lowestLayer, passTokens, together } from "./attribution-estimate.ts";
  * Where along the way gradients are taken, α from corrupt (0) to clean (1), m steps: `midpoint` (k − ½)/m, error
  * O(1/m²); `paper` k/m for k = 1 … m (EAP-IG's text); `code` k/m for k = 0 … m − 1 (EAP-IG's repository), both O(1/m).
  */
-export type StepRule = "midpoint" | "paper" | "code";
+export const stepRules = ["midpoint", "paper", "code"] as const;
+export type StepRule = (typeof stepRules)[number];
+
+/** What integrated gradients move: all embeddings, or one site of one layer at a time. */
+export const integratedOver = ["inputs", "activations"] as const;
+export type IntegratedOver = (typeof integratedOver)[number];
+
+/** Finest way of integrated gradients: their error is far below that of float32 then. */
+export const MAX_STEPS = 10_000;
 
 export interface IntegrateOptions {
   readonly cells: readonly LayerCells[];
-  /** `inputs` moves all embeddings; `activations` moves one site of one layer at a time. */
-  readonly over: "inputs" | "activations";
+  readonly over: IntegratedOver;
   readonly steps: number;
   readonly rule: StepRule;
   /** Which end of the way the base run is. */

@@ -4,6 +4,8 @@
  */
 
 import { milliseconds } from "../core/clock.ts";
+import { refuse } from "../core/errors.ts";
+import { type OptionChecks, optionFaults, whole } from "../core/options.ts";
 import { metrics } from "../metric/metric.ts";
 import type { Model } from "../model/model.ts";
 import type { Pair } from "../model/pair.ts";
@@ -15,12 +17,20 @@ import { forward } from "../run/forward.ts";
 import { gradients } from "../run/gradients.ts";
 import type { SiteName } from "../run/site.ts";
 import { SITES } from "../run/site.ts";
-import type { AttributionOptions, AttributionSetup, RankedCell } from "./attribution.ts";
-import { estimate, prepareAttribution, ranked } from "./attribution.ts";
+import type { AttributionSetup, EstimateOptions, RankedCell } from "./attribution.ts";
+import { estimate, estimateChecks, prepareAttribution, ranked } from "./attribution.ts";
 import type { CellPlace } from "./attribution-exact.ts";
 import { exactEffects } from "./attribution-exact.ts";
 import { cellAt } from "./grid.ts";
+import { pairFaults } from "./prompt-faults.ts";
 import { provenance } from "./provenance.ts";
+
+export interface PathologyOptions extends EstimateOptions {
+  /** Largest cells that are shown beside the flagged ones. Default 20. */
+  readonly verifyTop?: number | undefined;
+}
+
+const pathologyChecks: OptionChecks<PathologyOptions> = { ...estimateChecks, verifyTop: whole(0) };
 
 /** `none`: a cell shown beside the flagged ones, being among the largest. */
 export type Pathology = "saturation" | "zero gradient" | "cancellation" | "none";
@@ -66,9 +76,10 @@ interface Node extends CellPlace {
 export async function attributionPathologies(
   model: Model,
   pairs: readonly Pair[],
-  options: AttributionOptions = {},
+  options: PathologyOptions = {},
 ): Promise<Dataset> {
   const started = milliseconds();
+  refuse([...optionFaults(options, pathologyChecks), ...pairFaults(pairs)]);
   const setup = await prepareAttribution(model, pairs, options);
   const how = { keepBytes: options.keepBytes };
   const plain = await estimate(model, setup, how);

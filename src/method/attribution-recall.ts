@@ -6,26 +6,32 @@
  */
 
 import { milliseconds } from "../core/clock.ts";
-import { inputError } from "../core/errors.ts";
+import { refuse } from "../core/errors.ts";
+import { type OptionChecks, optionFaults, seed, whole } from "../core/options.ts";
 import { metrics } from "../metric/metric.ts";
 import type { Model } from "../model/model.ts";
 import type { Pair } from "../model/pair.ts";
 import { drawResamples, mean } from "../numeric/statistics.ts";
 import type { Dataset, Variable } from "../result/result.ts";
 import { dataset } from "../result/result.ts";
-import type { AttributionOptions, AttributionSetup, Estimator } from "./attribution.ts";
-import { estimate, prepareAttribution } from "./attribution.ts";
+import type { AttributionSetup, EstimateOptions, Estimator } from "./attribution.ts";
+import { estimate, estimateChecks, prepareAttribution } from "./attribution.ts";
 import { memoryWarnings } from "./attribution-estimate.ts";
 import type { CellPlace } from "./attribution-exact.ts";
 import { exactEffects } from "./attribution-exact.ts";
 import type { SharesOptions, Sizes } from "./attribution-shares.ts";
 import { cellsOf, meanSizes, order, shares } from "./attribution-shares.ts";
+import { pairFaults } from "./prompt-faults.ts";
 import { provenance } from "./provenance.ts";
 
-export type RecallOptions = Omit<AttributionOptions, "estimator" | "verifyTop" | "samples" | "confidence"> & {
+export interface RecallOptions extends EstimateOptions {
   /** How many of the truly largest cells are looked for, and the budget of exact patches for `recall`. Default 20. */
   readonly top?: number | undefined;
-};
+  /** Of intervals. Default 0. */
+  readonly seed?: number | undefined;
+}
+
+const recallChecks: OptionChecks<RecallOptions> = { ...estimateChecks, top: whole(1), seed };
 
 const DEFAULT_TOP = 20;
 const RESAMPLES = 1000;
@@ -56,9 +62,8 @@ export async function attributionRecall(
   options: RecallOptions = {},
 ): Promise<Dataset> {
   const started = milliseconds();
+  refuse([...optionFaults(options, recallChecks), ...pairFaults(pairs)]);
   const { seed = 0 } = options;
-  if (options.top !== undefined && !(Number.isSafeInteger(options.top) && options.top >= 1))
-    throw inputError("--verify-top", String(options.top), "a whole number of at least 1");
   const setup = await prepareAttribution(model, pairs, options);
   const places = setup.cells.flatMap(({ grid: { size } }, grid) =>
     Array.from({ length: size }, (_, cell): CellPlace => ({ grid, cell })),

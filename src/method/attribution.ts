@@ -4,10 +4,24 @@
  */
 
 import { milliseconds } from "../core/clock.ts";
-import { refuse } from "../core/errors.ts";
+import { type Fault, gather, refuse } from "../core/errors.ts";
+import {
+  between,
+  bytes,
+  type Check,
+  flag,
+  nested,
+  type OptionChecks,
+  oneKindOf,
+  oneOf,
+  optionFaults,
+  seed,
+  texts,
+  whole,
+} from "../core/options.ts";
 import { metrics } from "../metric/metric.ts";
 import type { Direction } from "../metric/normalise.ts";
-import { baselineWarnings } from "../metric/normalise.ts";
+import { baselineWarnings, directionNames } from "../metric/normalise.ts";
 import type { MetricName, MetricPlan } from "../metric/plan.ts";
 import { defaultMetric, metricNames, metricPlans } from "../metric/plan.ts";
 import type { Model } from "../model/model.ts";
@@ -16,20 +30,22 @@ import type { Interval } from "../numeric/statistics.ts";
 import { bootstrapMean, mean } from "../numeric/statistics.ts";
 import type { Dataset, Json, Variable } from "../result/result.ts";
 import { dataset } from "../result/result.ts";
+import { MAX_DRAWS } from "./ablation.ts";
 import { agreement, agreementWarnings } from "./agreement.ts";
 import type { LayerCells } from "./attribution-cells.ts";
 import type { AttributionPair, Estimates } from "./attribution-estimate.ts";
 import { estimateEffects, memoryWarnings } from "./attribution-estimate.ts";
 import type { CellPlace, ExactPair, SweepHow } from "./attribution-exact.ts";
-import { exactEffects, subsetBound } from "./attribution-exact.ts";
-import { checkedCells, gather, pairFaults } from "./attribution-faults.ts";
-import type { StepRule } from "./attribution-gradients.ts";
-import { integrateEffects } from "./attribution-gradients.ts";
+import { exactEffects, subsetBound, sweepHowChecks } from "./attribution-exact.ts";
+import { checkedCells } from "./attribution-faults.ts";
+import type { IntegratedOver, StepRule } from "./attribution-gradients.ts";
+import { integratedOver, integrateEffects, MAX_STEPS, stepRules } from "./attribution-gradients.ts";
 import { attributionRuns } from "./attribution-runs.ts";
 import { baselineAttributes } from "./baselines.ts";
 import type { Chosen, GridOptions } from "./grid.ts";
-import { lengthsOf } from "./grid.ts";
+import { chosenChecks, lengthsOf } from "./grid.ts";
 import { type Bootstrap, bootstrapOf, intervalVariables } from "./intervals.ts";
+import { pairFaults } from "./prompt-faults.ts";
 import { provenance } from "./provenance.ts";
 import { coordsOf, dimsOf } from "./summary.ts";
 
@@ -44,14 +60,19 @@ export type Estimator =
     }
   | {
       readonly kind: "ig";
-      readonly over?: "inputs" | "activations" | undefined;
+      readonly over?: IntegratedOver | undefined;
       readonly steps?: number | undefined;
       readonly rule?: StepRule | undefined;
     };
 
-export interface AttributionOptions extends SweepHow {
-  /** Default `atp`. */
-  readonly estimator?: Estimator | undefined;
+const estimatorCheck: Check<Estimator> = oneKindOf<Estimator>({
+  atp: {},
+  "atp-star": { qkFix: flag, gradDrop: flag },
+  ig: { over: oneOf(integratedOver), steps: whole(1, MAX_STEPS), rule: oneOf(stepRules) },
+});
+
+/** What estimates are of, and how they are computed. */
+export interface EstimateOptions extends SweepHow {
   /** Sites of the cells; queries, keys, values and outputs of heads unless named. */
   readonly sites?: readonly string[] | undefined;
   /** What tells cells apart; layer and head unless named. A layer has to be among them. */
@@ -61,6 +82,24 @@ export interface AttributionOptions extends SweepHow {
   /** `denoise` (default): gradients of the corrupt run, effects of clean values; `noise` the other way round. */
   readonly direction?: Direction | undefined;
   readonly metric?: MetricName | undefined;
+  /** Bytes for forward values of one pass; beyond them blocks are computed again on the way back. */
+  readonly keepBytes?: number | undefined;
+}
+
+export const estimateChecks: OptionChecks<EstimateOptions> = {
+  sites: texts,
+  by: texts,
+  choose: nested(chosenChecks),
+  ungroup: flag,
+  direction: oneOf(directionNames),
+  metric: oneOf(metricNames),
+  keepBytes: bytes,
+  ...sweepHowChecks,
+};
+
+export interface AttributionOptions extends EstimateOptions {
+  /** Default `atp`. */
+  readonly estimator?: Estimator | undefined;
   readonly perPair?: boolean | undefined;
   /** Cells with the largest estimates that are computed exactly. Default 20. */
   readonly verifyTop?: number | undefined;
@@ -69,9 +108,17 @@ export interface AttributionOptions extends SweepHow {
   /** Of the bound. Default 0.95. */
   readonly confidence?: number | undefined;
   readonly seed?: number | undefined;
-  /** Bytes for forward values of one pass; beyond them blocks are computed again on the way back. */
-  readonly keepBytes?: number | undefined;
 }
+
+const attributionChecks: OptionChecks<AttributionOptions> = {
+  ...estimateChecks,
+  estimator: estimatorCheck,
+  perPair: flag,
+  verifyTop: whole(0),
+  samples: whole(0, MAX_DRAWS),
+  confidence: between(0.5, 1),
+  seed,
+};
 
 export const DEFAULT_SITES: readonly string[] = ["q", "k", "v", "z"];
 export const DEFAULT_BY: readonly string[] = ["layer", "head"];
@@ -96,15 +143,14 @@ export interface AttributionSetup {
  */
 export function attributionCells(
   model: Model,
-  options: AttributionOptions,
+  options: EstimateOptions,
   { metric, ...lengths }: Pick<GridOptions, "positions" | "shortest"> & { readonly metric: MetricName },
 ): LayerCells[] {
-  const { estimator, direction = "denoise" } = options;
+  const { direction = "denoise" } = options;
   return checkedCells(model, {
     ...options,
     metric,
     direction,
-    steps: estimator?.kind === "ig" ? estimator.steps : undefined,
     sites: options.sites ?? DEFAULT_SITES,
     by: options.by ?? DEFAULT_BY,
     ...lengths,
@@ -115,14 +161,11 @@ export function attributionCells(
 export async function prepareAttribution(
   model: Model,
   pairs: readonly Pair[],
-  options: AttributionOptions,
+  options: EstimateOptions,
 ): Promise<AttributionSetup> {
   const { metric = defaultMetric(pairs), direction = "denoise" } = options;
-  const faults = pairFaults(pairs);
-  const plans =
-    metricNames.includes(metric) && pairs.length > 0
-      ? (gather(faults, () => metricPlans(pairs, metric)) ?? [])
-      : [];
+  const faults: Fault[] = [];
+  const plans = gather(faults, () => metricPlans(pairs, metric)) ?? [];
   const lengths = lengthsOf(pairs, plans);
   const cells = gather(faults, () => attributionCells(model, options, { metric, ...lengths })) ?? [];
   refuse(faults);
@@ -201,6 +244,7 @@ export async function attribution(
   options: AttributionOptions = {},
 ): Promise<Dataset> {
   const started = milliseconds();
+  refuse([...optionFaults(options, attributionChecks), ...pairFaults(pairs)]);
   const {
     estimator = { kind: "atp" },
     seed = 0,

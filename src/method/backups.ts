@@ -7,6 +7,19 @@
 
 import { milliseconds } from "../core/clock.ts";
 import { type Fault, refuse } from "../core/errors.ts";
+import {
+  bytes,
+  type Check,
+  callback,
+  listOf,
+  nested,
+  type OptionChecks,
+  optionFaults,
+  required,
+  signal,
+  such,
+  whole,
+} from "../core/options.ts";
 import type { Architecture } from "../model/architecture.ts";
 import type { Prompted } from "../model/fact.ts";
 import type { Model } from "../model/model.ts";
@@ -14,8 +27,15 @@ import { mean } from "../numeric/statistics.ts";
 import type { Dataset, Variable } from "../result/result.ts";
 import { dataset } from "../result/result.ts";
 import { sweep } from "../run/sweep.ts";
-import { type Ablated, type AblationOptions, prepareAblation, REFERENCE_ADVICE } from "./ablated-units.ts";
+import {
+  type Ablated,
+  type AblationOptions,
+  prepareAblation,
+  REFERENCE_ADVICE,
+  unitAblationChecks,
+} from "./ablated-units.ts";
 import { meanOver, type Sample } from "./mean-over.ts";
+import { promptFaults } from "./prompt-faults.ts";
 import { provenance } from "./provenance.ts";
 
 /** A head by layer and index, written `9.6`. */
@@ -23,6 +43,13 @@ export interface HeadName {
   readonly layer: number;
   readonly head: number;
 }
+
+/** Which of them there are, {@link headFaults} tells. */
+const index: Check<number> = such("a number", (given) => typeof given === "number");
+export const headsCheck: Check<readonly HeadName[]> = listOf(
+  nested<HeadName>({ layer: required(index), head: required(index) }),
+  "heads such as { layer: 9, head: 6 }",
+);
 
 export interface BackupOptions extends AblationOptions {
   /** Heads to begin with; those that add most to the answer themselves if absent. */
@@ -35,6 +62,19 @@ export interface BackupOptions extends AblationOptions {
   readonly onProgress?: ((done: number, total: number) => void) | undefined;
   readonly signal?: { readonly aborted: boolean } | undefined;
 }
+
+/** Rounds, and heads of a round: by then every head of a large model is ablated. */
+export const MAX_ROUNDS = 1000;
+
+export const backupChecks: OptionChecks<BackupOptions> = {
+  ...unitAblationChecks,
+  first: headsCheck,
+  rounds: whole(0, MAX_ROUNDS),
+  perRound: whole(1, MAX_ROUNDS),
+  stateBytes: bytes,
+  onProgress: callback,
+  signal,
+};
 
 export const DEFAULT_ROUNDS = 2;
 export const DEFAULT_PER_ROUND = 3;
@@ -58,6 +98,7 @@ export async function backups(
   options: BackupOptions = {},
 ): Promise<Dataset> {
   const started = milliseconds();
+  refuse([...optionFaults(options, backupChecks), ...promptFaults(prompts)]);
   const { rounds = DEFAULT_ROUNDS, perRound = DEFAULT_PER_ROUND, seed = 0 } = options;
   const heads = headsOf(model);
   refuse(

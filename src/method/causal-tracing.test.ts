@@ -39,7 +39,12 @@ const ids = patching.clean;
 const SUBJECT = [2, 3, 4];
 const fact = factOf(ids, SUBJECT);
 const trace = (options: TracingOptions = {}, facts = [fact]): Promise<Dataset> =>
-  causalTracing(model, facts, { metric: "prob", samples: 3, verify: 0, ...options });
+  causalTracing(model, facts, {
+    metric: "prob",
+    verify: 0,
+    ...(options.noise === undefined ? { samples: 3 } : {}),
+    ...options,
+  });
 const values = (result: Dataset, name: string): number[] =>
   [...(result.dataVars[name]?.data ?? [])].map(Number);
 const baseline = (result: Dataset, run: "clean" | "corrupt"): number =>

@@ -18,7 +18,7 @@ import { prepareTracing, type TracingOptions } from "./tracing-setup.ts";
 import { byFact, bySample, coordsOf, totalEffect } from "./tracing-summary.ts";
 import { trace, verifyTraced } from "./tracing-values.ts";
 
-export type { TracingOptions } from "./tracing-setup.ts";
+export { type TracingOptions, tracingChecks } from "./tracing-setup.ts";
 
 /**
  * Traces one fact over layers and positions, or several over layers and the positions' roles.

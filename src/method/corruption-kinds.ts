@@ -4,11 +4,13 @@
  */
 
 import { type Fault, refuse } from "../core/errors.ts";
+import { atLeast, type OptionChecks, oneOf, seed, someOf, whole } from "../core/options.ts";
 import { random } from "../core/random.ts";
 import type { Model } from "../model/model.ts";
 import type { Pair } from "../model/pair.ts";
 import { meanRow } from "../numeric/projection.ts";
 import type { EmbeddingOffset } from "../run/ends.ts";
+import { MAX_DRAWS } from "./ablation.ts";
 import { drawNoise, embeddingSpread, tokenEmbeddings } from "./noise.ts";
 
 export const corruptionKinds = ["noise", "replacement", "resample", "mean", "zero"] as const;
@@ -24,6 +26,27 @@ export interface CorruptionOptions {
   /** Other pairs whose tokens take the place of a pair's own. Default 1. */
   readonly draws?: number | undefined;
   readonly seed?: number | undefined;
+}
+
+export const corruptionChecks: OptionChecks<CorruptionOptions> = {
+  kinds: someOf(oneOf(corruptionKinds), "kinds of corruption"),
+  factors: someOf(atLeast(0), "numbers"),
+  samples: whole(1, MAX_DRAWS),
+  draws: whole(1, MAX_DRAWS),
+  seed,
+};
+
+/** What is drawn for a kind that is not among them. */
+export function strayFaults({ kinds, ...options }: CorruptionOptions): Fault[] {
+  if (kinds === undefined) return [];
+  const needed = { factors: "noise", samples: "noise", draws: "resample" } as const;
+  return (["factors", "samples", "draws"] as const)
+    .filter((option) => options[option] !== undefined && !kinds.includes(needed[option]))
+    .map((option) => ({
+      where: `options.${option}`,
+      found: `the kinds ${kinds.join(", ")}`,
+      wanted: `${needed[option]} among them`,
+    }));
 }
 
 /** One way to corrupt, of a certain strength. */

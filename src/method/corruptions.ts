@@ -5,7 +5,20 @@
  */
 
 import { milliseconds } from "../core/clock.ts";
-import { inputError, refuse } from "../core/errors.ts";
+import { refuse } from "../core/errors.ts";
+import {
+  bytes,
+  callback,
+  flag,
+  type OptionChecks,
+  oneOf,
+  optionFaults,
+  sequences,
+  signal,
+  someOf,
+  texts,
+  whole,
+} from "../core/options.ts";
 import { metrics as known } from "../metric/metric.ts";
 import { baselineWarnings } from "../metric/normalise.ts";
 import type { Model } from "../model/model.ts";
@@ -16,10 +29,17 @@ import { compare, type Effects } from "./corruption-agreement.ts";
 import { layOut } from "./corruption-cells.ts";
 import type { Compared } from "./corruption-compared.ts";
 import { offData } from "./corruption-distance.ts";
-import { type CorruptionOptions, corrupt } from "./corruption-kinds.ts";
+import { type CorruptionOptions, corrupt, corruptionChecks, strayFaults } from "./corruption-kinds.ts";
 import { comparisonDataset } from "./corruption-summary.ts";
-import { type ComparedMetric, type ComparedValues, signOf, sweepCorruptions } from "./corruption-sweep.ts";
+import {
+  type ComparedMetric,
+  type ComparedValues,
+  comparedMetrics,
+  signOf,
+  sweepCorruptions,
+} from "./corruption-sweep.ts";
 import { unitsOver } from "./corruption-units.ts";
+import { pairFaults } from "./prompt-faults.ts";
 import { provenance } from "./provenance.ts";
 import { DEFAULT_VERIFIED } from "./verify.ts";
 
@@ -41,6 +61,19 @@ export interface ComparisonOptions extends CorruptionOptions {
   readonly signal?: { readonly aborted: boolean } | undefined;
 }
 
+const comparisonChecks: OptionChecks<ComparisonOptions> = {
+  ...corruptionChecks,
+  sites: texts,
+  windows: someOf(whole(1), "whole numbers"),
+  metrics: someOf(oneOf(comparedMetrics), "metrics"),
+  symmetric: flag,
+  references: sequences,
+  verify: whole(0),
+  stateBytes: bytes,
+  onProgress: callback,
+  signal,
+};
+
 /**
  * Compares corruptions of the tokens at which the prompts of each pair differ, by what restoring single cells from the
  * clean run brings back.
@@ -59,13 +92,14 @@ export async function corruptionComparison(
   options: ComparisonOptions = {},
 ): Promise<Dataset> {
   const started = milliseconds();
+  refuse([...optionFaults(options, comparisonChecks), ...pairFaults(pairs)]);
+  refuse(strayFaults(options));
   const { seed = 0 } = options;
   const all = options.symmetric ? bothWays(pairs) : pairs;
   const metrics = options.metrics ?? defaultMetrics(pairs);
   const layout = layOut(model, all, options);
   const corrupted = await corrupt(model, all, options);
   const { corruptions } = corrupted;
-  if (corruptions.length === 0) throw inputError("--corruption", "none", "at least one");
   const off = await offData(model, all, { layout, corrupted, references: options.references, seed });
   const values = await sweepCorruptions(model, {
     pairs: all,

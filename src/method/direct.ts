@@ -7,6 +7,7 @@
 
 import { milliseconds } from "../core/clock.ts";
 import { type Fault, refuse } from "../core/errors.ts";
+import { callback, flag, indices, type OptionChecks, oneOf, optionFaults, seed } from "../core/options.ts";
 import type { Prompted } from "../model/fact.ts";
 import type { Model } from "../model/model.ts";
 import { showTokens, type Tokens } from "../model/pair-tokens.ts";
@@ -19,10 +20,12 @@ import { forward } from "../run/forward.ts";
 import { answered } from "./answers.ts";
 import { type ShareOptions, type Shares, shareCaptures, shares } from "./direct-shares.ts";
 import { meanOver, type Sample } from "./mean-over.ts";
+import { promptFaults } from "./prompt-faults.ts";
 import { provenance } from "./provenance.ts";
 
 /** Which prompt of a pair is split: either, or the first less the second. */
-export type DirectOn = "clean" | "corrupt" | "difference";
+export const directOn = ["clean", "corrupt", "difference"] as const;
+export type DirectOn = (typeof directOn)[number];
 
 export interface DirectOptions {
   /** Of pairs; a prompt by itself is `clean`. Default clean. */
@@ -39,6 +42,16 @@ export interface DirectOptions {
   readonly seed?: number | undefined;
   readonly onProgress?: ((done: number, total: number) => void) | undefined;
 }
+
+export const directChecks: OptionChecks<DirectOptions> = {
+  on: oneOf(directOn),
+  centred: flag,
+  sources: flag,
+  neuronLayers: indices,
+  perPair: flag,
+  seed,
+  onProgress: callback,
+};
 
 /** Prompts captured at once: bounds what their activations take. */
 const BATCH = 8;
@@ -60,6 +73,7 @@ export async function direct(
   options: DirectOptions = {},
 ): Promise<Dataset> {
   const started = milliseconds();
+  refuse([...optionFaults(options, directChecks), ...promptFaults(prompts)]);
   const { on = "clean", centred = false } = options;
   const asked: ShareOptions = { sources: options.sources ?? false, neuronLayers: options.neuronLayers ?? [] };
   refuse(faultsOf(model, prompts, { ...options, on }));

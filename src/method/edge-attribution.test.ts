@@ -137,18 +137,20 @@ describe("what is refused", () => {
     return error instanceof InputError ? error.message : String(error);
   };
 
-  test("settings, edges and pairs, all at once", async () => {
+  test("settings and pairs, all at once, and then edges", async () => {
     const lines = await refused([{ ...toy, corrupt: tokens([1, 2], "short") }], {
-      edges: ["a0.h0->logits", "m0->logits", "a1.h0->a0.h0<q>"],
       estimator: { kind: "eap-ig", steps: 0, rule: "paper" },
       verifyTop: -1,
       seed: 0.5,
     });
     expect(lines.split("\n")).toEqual([
+      "options.estimator.steps: found 0; wanted a whole number from 1 to 10000.",
+      "options.verifyTop: found -1; wanted a whole number, 0 or more.",
+      "options.seed: found 0.5; wanted a whole number from 0 to 4294967295.",
       "pair: found 5 tokens in clean, 2 in corrupt; wanted the same number in both, and at least one.",
-      "--steps: found 0; wanted a whole number of at least 1.",
-      "--verify-top: found -1; wanted a whole number of at least 0.",
-      "--seed: found 0.5; wanted a whole number of at least 0.",
+    ]);
+    const edges = await refused([toy], { edges: ["a0.h0->logits", "m0->logits", "a1.h0->a0.h0<q>"] });
+    expect(edges.split("\n")).toEqual([
       expect.stringMatching(/^edges, 2: found "m0->logits"; wanted SOURCE->TARGET/),
       'edges, 3: found "a1.h0->a0.h0<q>"; wanted a source that writes before a0.h0<q> reads.',
     ]);

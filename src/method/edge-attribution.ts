@@ -8,10 +8,22 @@
 
 import { milliseconds } from "../core/clock.ts";
 import type { Fault } from "../core/errors.ts";
-import { refuse } from "../core/errors.ts";
+import { gather, refuse } from "../core/errors.ts";
+import {
+  bytes,
+  callback,
+  flag,
+  type OptionChecks,
+  oneOf,
+  optionFaults,
+  seed,
+  signal,
+  texts,
+  whole,
+} from "../core/options.ts";
 import { metrics } from "../metric/metric.ts";
 import type { Direction } from "../metric/normalise.ts";
-import { baselineWarnings } from "../metric/normalise.ts";
+import { baselineWarnings, directionNames } from "../metric/normalise.ts";
 import type { MetricName } from "../metric/plan.ts";
 import { defaultMetric, metricNames, metricPlans } from "../metric/plan.ts";
 import type { EdgeGraph } from "../model/edge-graph.ts";
@@ -22,13 +34,13 @@ import { bootstrapMean, drawResamples, mean } from "../numeric/statistics.ts";
 import type { Dataset, Json, Variable } from "../result/result.ts";
 import { dataset } from "../result/result.ts";
 import { agreement, agreementWarnings } from "./agreement.ts";
-import { gather, pairFaults } from "./attribution-faults.ts";
 import { attributionRuns } from "./attribution-runs.ts";
 import { baselineAttributes } from "./baselines.ts";
 import { rankedEdges } from "./edge-pruning.ts";
 import type { EdgeEstimator } from "./edge-scores.ts";
-import { edgeMemoryWarnings, edgeScores } from "./edge-scores.ts";
+import { edgeEstimatorCheck, edgeMemoryWarnings, edgeScores } from "./edge-scores.ts";
 import { chosenEdges, exactEdges } from "./exact-edges.ts";
+import { pairFaults } from "./prompt-faults.ts";
 import { provenance } from "./provenance.ts";
 
 export interface EdgeAttributionOptions {
@@ -54,6 +66,21 @@ export interface EdgeAttributionOptions {
   readonly signal?: { readonly aborted: boolean } | undefined;
 }
 
+export const edgeAttributionChecks: OptionChecks<EdgeAttributionOptions> = {
+  estimator: edgeEstimatorCheck,
+  edges: texts,
+  groupKv: flag,
+  direction: oneOf(directionNames),
+  metric: oneOf(metricNames),
+  perPair: flag,
+  verifyTop: whole(0),
+  seed,
+  keepBytes: bytes,
+  stateBytes: bytes,
+  onProgress: callback,
+  signal,
+};
+
 /** Edges with the largest estimates that are patched exactly. */
 export const DEFAULT_VERIFIED_EDGES = 20;
 /** Default number of steps of integrated gradients: Hanna et al. use 5. */
@@ -75,16 +102,13 @@ export async function edgeAttribution(
   options: EdgeAttributionOptions = {},
 ): Promise<Dataset> {
   const started = milliseconds();
+  refuse([...optionFaults(options, edgeAttributionChecks), ...pairFaults(pairs)]);
   const { estimator = { kind: "eap" }, direction = "noise", metric = defaultMetric(pairs) } = options;
   const { seed = 0, verifyTop = DEFAULT_VERIFIED_EDGES, groupKv } = options;
   const graph = edgeGraph(model.definition, { groupKv });
-  const faults: Fault[] = [
-    ...pairFaults(pairs),
-    ...settingFaults({ ...options, estimator, direction, metric }),
-  ];
+  const faults = flatFaults({ estimator, direction, metric });
   const edges = chosenEdges(graph, options.edges, faults);
-  const known = metricNames.includes(metric) && pairs.length > 0;
-  const plans = (known ? gather(faults, () => metricPlans(pairs, metric)) : undefined) ?? [];
+  const plans = gather(faults, () => metricPlans(pairs, metric)) ?? [];
   refuse(faults);
 
   const runs = await attributionRuns(model, pairs, { plans, direction });
@@ -177,40 +201,26 @@ export async function edgeAttribution(
   });
 }
 
-/** What is wrong with the options apart from edges and pairs: library users have no command line to check them. */
-function settingFaults(
-  options: EdgeAttributionOptions & {
-    readonly estimator: EdgeEstimator;
-    readonly direction: Direction;
-    readonly metric: MetricName;
-  },
-): Fault[] {
-  const { estimator, direction, metric, verifyTop = 0, seed = 0 } = options;
-  const faults: Fault[] = [];
-  const expect = (where: string, found: string, wanted: string, fix?: string): void => {
-    faults.push({ where, found, wanted, ...(fix === undefined ? {} : { fix }) });
-  };
-  if (!metricNames.includes(metric))
-    expect("--metric", JSON.stringify(metric), `one of ${metricNames.join(", ")}`);
-  if (direction !== "noise" && direction !== "denoise")
-    expect("--direction", JSON.stringify(direction), "one of noise, denoise");
-  if (estimator.kind === "eap" && direction === "noise" && (metric === "kl" || metric === "kl_reverse"))
-    expect(
-      "--metric",
-      `${metric} with --method eap`,
-      "a metric whose gradient at the clean run is not 0",
-      "A divergence from the clean run is least there: use --method eap-ig, or logit_diff.",
-    );
-  const steps = "steps" in estimator ? estimator.steps : 1;
-  for (const [where, found, least] of [
-    ["--steps", steps, 1],
-    ["--verify-top", verifyTop, 0],
-    ["--seed", seed, 0],
-  ] as const) {
-    if (Number.isSafeInteger(found) && found >= least) continue;
-    expect(where, String(found), `a whole number of at least ${least}`);
-  }
-  return faults;
+/** A metric that nothing can be estimated of, as its gradient at the clean run is 0. */
+function flatFaults({
+  estimator,
+  direction,
+  metric,
+}: {
+  readonly estimator: EdgeEstimator;
+  readonly direction: Direction;
+  readonly metric: MetricName;
+}): Fault[] {
+  const isFlat = direction === "noise" && (metric === "kl" || metric === "kl_reverse");
+  if (estimator.kind !== "eap" || !isFlat) return [];
+  return [
+    {
+      where: "--metric",
+      found: `${metric} with --method eap`,
+      wanted: "a metric whose gradient at the clean run is not 0",
+      fix: "A divergence from the clean run is least there: use --method eap-ig, or logit_diff.",
+    },
+  ];
 }
 
 interface Scored {

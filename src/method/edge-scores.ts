@@ -7,6 +7,7 @@
  * as many layers' heads as fit into a bound what they write; never the product of all sources and positions.
  */
 
+import { type Check, flag, oneKindOf, oneOf, required, whole } from "../core/options.ts";
 import type { FloatArray } from "../core/tensor.ts";
 import type { EdgeGraph } from "../model/edge-graph.ts";
 import type { Model } from "../model/model.ts";
@@ -22,7 +23,7 @@ import { trajectory } from "../run/trajectory.ts";
 import type { AttributionPair, PassCount } from "./attribution-estimate.ts";
 import { longest, together } from "./attribution-estimate.ts";
 import type { StepRule } from "./attribution-gradients.ts";
-import { stepsOf } from "./attribution-gradients.ts";
+import { MAX_STEPS, stepRules, stepsOf } from "./attribution-gradients.ts";
 import type { SourceGroup } from "./edge-pass.ts";
 import { addPass, PASS_SITES } from "./edge-pass.ts";
 
@@ -45,6 +46,14 @@ export type EdgeEstimator =
     }
   /** The mean of those at the clean and at the corrupt run. */
   | { readonly kind: "clean-corrupted" };
+
+const onTheWay = { steps: required(whole(1, MAX_STEPS)), rule: required(oneOf(stepRules)) } as const;
+export const edgeEstimatorCheck: Check<EdgeEstimator> = oneKindOf<EdgeEstimator>({
+  eap: {},
+  "eap-ig": onTheWay,
+  "eap-ig-activations": { ...onTheWay, compatible: required(flag) },
+  "clean-corrupted": {},
+});
 
 export interface EdgeScoreOptions {
   readonly graph: EdgeGraph;

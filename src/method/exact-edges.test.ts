@@ -9,8 +9,7 @@ import { edgeGraph, edgeName } from "../model/edge-graph.ts";
 import type { Pair } from "../model/pair.ts";
 import { at } from "../result/cells.ts";
 import type { RecordLog } from "../run/records.ts";
-import type { ExactEdgesOptions } from "./exact-edges.ts";
-import { exactEdges } from "./exact-edges.ts";
+import { type ExactEdgesOptions, exactEdges } from "./exact-edges.ts";
 
 const backends = bothBackends();
 
@@ -145,26 +144,27 @@ describe("what is asked", () => {
     }
   });
 
-  test("all that is wrong is refused at once", async () => {
+  test("all that is wrong is refused before anything runs", async () => {
     const model = await open();
-    const [pair] = pairsOf("gpt2");
-    const faults: Fault[] = [];
+    const pairs = pairsOf("gpt2");
     const seen: unknown[] = [];
-    const short = { ...pair, clean: tokens([1, 2], "short"), where: "pair 7" } as Pair;
-    try {
-      await exactEdges(model, [short], {
-        edges: ["m0->a0.h0<q>", "input->nowhere", "a0.h0->m0"],
-        direction: "backwards" as "noise",
-        onPlan: (plan) => {
-          seen.push(plan);
-        },
-      });
-    } catch (error) {
+    const faultsOf = async (
+      asked: readonly Pair[],
+      options: ExactEdgesOptions,
+    ): Promise<readonly Fault[]> => {
+      const onPlan = (plan: unknown): void => {
+        seen.push(plan);
+      };
+      const error = await exactEdges(model, asked, { ...options, onPlan }).catch((reason: unknown) => reason);
       if (!(error instanceof InputError)) throw error;
-      faults.push(...error.faults);
-    }
-    expect(faults.map(({ where }) => where)).toEqual(["--direction", "pair 7", "edges, 1", "edges, 2"]);
-    expect(faults[2]).toMatchObject({
+      return error.faults;
+    };
+    const short = { ...pairs[0], clean: tokens([1, 2], "short"), where: "pair 7" } as Pair;
+    const settings = await faultsOf([short], { direction: "backwards" as "noise" });
+    expect(settings.map(({ where }) => where)).toEqual(["options.direction", "pair 7"]);
+    const edges = await faultsOf(pairs, { edges: ["m0->a0.h0<q>", "input->nowhere", "a0.h0->m0"] });
+    expect(edges.map(({ where }) => where)).toEqual(["edges, 1", "edges, 2"]);
+    expect(edges[0]).toMatchObject({
       found: '"m0->a0.h0<q>"',
       wanted: "a source that writes before a0.h0<q> reads",
     });

@@ -9,11 +9,12 @@
  */
 
 import { milliseconds } from "../core/clock.ts";
-import { type Fault, refuse } from "../core/errors.ts";
+import { type Fault, gather, refuse } from "../core/errors.ts";
+import { flag, type OptionChecks, oneOf, optionFaults, seed, texts, whole } from "../core/options.ts";
 import { random } from "../core/random.ts";
 import { evaluateMetric, metrics } from "../metric/metric.ts";
 import type { Direction } from "../metric/normalise.ts";
-import { baselineWarnings } from "../metric/normalise.ts";
+import { baselineWarnings, directionNames } from "../metric/normalise.ts";
 import type { MetricName, MetricPlan } from "../metric/plan.ts";
 import { defaultMetric, metricNames, metricPlans } from "../metric/plan.ts";
 import type { EdgeGraph } from "../model/edge-graph.ts";
@@ -31,7 +32,6 @@ import type { Edit } from "../run/edit.ts";
 import { planSweep } from "../run/plan.ts";
 import type { Reading } from "../run/read.ts";
 import type { SweepRun } from "../run/variant.ts";
-import { gather, pairFaults } from "./attribution-faults.ts";
 import { meanOver } from "./mean-over.ts";
 import type { MeasuredVariants, SweepWork } from "./measure.ts";
 import {
@@ -42,8 +42,10 @@ import {
   pairRuns,
   planAttributes,
   requireAgreement,
+  sweepWorkChecks,
   workOf,
 } from "./measure.ts";
+import { pairFaults } from "./prompt-faults.ts";
 import { provenance } from "./provenance.ts";
 import { DEFAULT_VERIFIED, plainReading } from "./verify.ts";
 
@@ -63,6 +65,17 @@ export interface ExactEdgesOptions extends SweepWork {
   /** Of intervals and verification. Default 0. */
   readonly seed?: number | undefined;
 }
+
+export const exactEdgesChecks: OptionChecks<ExactEdgesOptions> = {
+  edges: texts,
+  groupKv: flag,
+  direction: oneOf(directionNames),
+  metric: oneOf(metricNames),
+  perPair: flag,
+  verify: whole(0),
+  seed,
+  ...sweepWorkChecks,
+};
 
 /**
  * Patches edges one at a time.
@@ -164,11 +177,12 @@ interface Setup {
 }
 
 function prepare(model: Model, pairs: readonly Pair[], options: ExactEdgesOptions): Setup {
+  refuse([...optionFaults(options, exactEdgesChecks), ...pairFaults(pairs)]);
   const { metric = defaultMetric(pairs), direction = "noise", groupKv } = options;
-  const faults: Fault[] = [...settingFaults(metric, direction), ...pairFaults(pairs)];
+  const faults: Fault[] = [];
   const graph = edgeGraph(model.definition, { groupKv });
   const edges = chosenEdges(graph, options.edges, faults);
-  const plans = metricNames.includes(metric) ? (gather(faults, () => metricPlans(pairs, metric)) ?? []) : [];
+  const plans = gather(faults, () => metricPlans(pairs, metric)) ?? [];
   refuse(faults);
   const runs = pairRuns(pairs, plans);
   const edgeRuns = pairs.map((_, pair): EdgeRuns => {
@@ -183,26 +197,6 @@ function prepare(model: Model, pairs: readonly Pair[], options: ExactEdgesOption
     beside: (pair) => measuredAgainst(plans[pair] as MetricPlan, pair),
   });
   return { pairs, plans, metric, direction, graph, edges, runs, edgeRuns, variants };
-}
-
-/** Users of the library have no command line to check these. */
-function settingFaults(metric: MetricName, direction: Direction): Fault[] {
-  const faults: Fault[] = [];
-  if (!metricNames.includes(metric)) {
-    faults.push({
-      where: "--metric",
-      found: JSON.stringify(metric),
-      wanted: `one of ${metricNames.join(", ")}`,
-    });
-  }
-  if (direction !== "denoise" && direction !== "noise") {
-    faults.push({
-      where: "--direction",
-      found: JSON.stringify(direction),
-      wanted: "one of denoise, noise",
-    });
-  }
-  return faults;
 }
 
 /** Numbers of the named edges, each once; all if none are named. */

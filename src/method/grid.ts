@@ -2,6 +2,7 @@
 
 import type { Fault } from "../core/errors.ts";
 import { InputError, merged, refuse } from "../core/errors.ts";
+import { indices, type OptionChecks } from "../core/options.ts";
 import { sizeOf } from "../core/tensor.ts";
 import type { MetricPlan } from "../metric/plan.ts";
 import type { Model } from "../model/model.ts";
@@ -16,6 +17,16 @@ export type GridDim = (typeof GRID_DIMS)[number];
 
 /** Labels to take along each dim; all of them where none are named. */
 export type Chosen = { readonly [D in GridDim]?: readonly number[] | undefined };
+
+export const chosenChecks: OptionChecks<Chosen> = {
+  layer: indices,
+  pos: indices,
+  head: indices,
+  kv_head: indices,
+  neuron: indices,
+  dst: indices,
+  src: indices,
+};
 
 /** A site to patch, and for the joint patching of several, the others. */
 export interface GridSite {

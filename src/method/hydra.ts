@@ -7,6 +7,8 @@
  */
 
 import { milliseconds } from "../core/clock.ts";
+import { refuse } from "../core/errors.ts";
+import { between, bytes, callback, flag, type OptionChecks, optionFaults, signal } from "../core/options.ts";
 import type { Prompted } from "../model/fact.ts";
 import type { Model } from "../model/model.ts";
 import { mean } from "../numeric/statistics.ts";
@@ -18,10 +20,12 @@ import {
   prepareAblation,
   REFERENCE_ADVICE,
   type Unit,
+  unitAblationChecks,
 } from "./ablated-units.ts";
 import { type Clamp, type Effects, firstReached, type Table, unitEffects } from "./hydra-effects.ts";
 import { breakdown, erasure, regressions } from "./hydra-statistics.ts";
 import { meanOver, type Sample } from "./mean-over.ts";
+import { promptFaults } from "./prompt-faults.ts";
 import { provenance } from "./provenance.ts";
 
 export interface HydraOptions extends AblationOptions {
@@ -36,6 +40,17 @@ export interface HydraOptions extends AblationOptions {
   readonly onProgress?: ((done: number, total: number) => void) | undefined;
   readonly signal?: { readonly aborted: boolean } | undefined;
 }
+
+export const hydraChecks: OptionChecks<HydraOptions> = {
+  ...unitAblationChecks,
+  heads: flag,
+  clamp: flag,
+  topPercent: between(0, 100),
+  perPair: flag,
+  stateBytes: bytes,
+  onProgress: callback,
+  signal,
+};
 
 export const DEFAULT_TOP_PERCENT = 10;
 /** Direct effects below this many logits are too small for a share of them to mean anything. */
@@ -60,6 +75,7 @@ export async function hydra(
   options: HydraOptions = {},
 ): Promise<Dataset> {
   const started = milliseconds();
+  refuse([...optionFaults(options, hydraChecks), ...promptFaults(prompts)]);
   const { heads = true, clamp = false, topPercent = DEFAULT_TOP_PERCENT, seed = 0 } = options;
   const ablated = await prepareAblation(model, prompts, { ...options, advice: REFERENCE_ADVICE });
   const layers = model.definition.blocks.length;

@@ -7,6 +7,17 @@
 
 import { milliseconds } from "../core/clock.ts";
 import { type Fault, refuse } from "../core/errors.ts";
+import {
+  bytes,
+  callback,
+  listOf,
+  type OptionChecks,
+  optionFaults,
+  seed,
+  signal,
+  such,
+  whole,
+} from "../core/options.ts";
 import type { Model } from "../model/model.ts";
 import type { Tokens } from "../model/pair-tokens.ts";
 import { mean } from "../numeric/statistics.ts";
@@ -32,6 +43,18 @@ export interface RedundancyOptions {
   readonly signal?: { readonly aborted: boolean } | undefined;
 }
 
+export const redundancyChecks: OptionChecks<RedundancyOptions> = {
+  blocks: listOf(whole(1), "whole numbers"),
+  middle: such<readonly [first: number, last: number]>(
+    "a list of two layers, the first and the last",
+    (given) => Array.isArray(given) && given.length === 2 && given.every(Number.isSafeInteger),
+  ),
+  seed,
+  stateBytes: bytes,
+  onProgress: callback,
+  signal,
+};
+
 /**
  * Deletes, exchanges and repeats every layer on each text.
  *
@@ -48,6 +71,7 @@ export async function layerRedundancy(
   options: RedundancyOptions = {},
 ): Promise<Dataset> {
   const started = milliseconds();
+  refuse([...optionFaults(options, redundancyChecks), ...noTexts(texts)]);
   const layers = model.architecture.layers.length;
   const blocks = (options.blocks ?? DEFAULT_BLOCKS).filter(
     (length) => options.blocks !== undefined || length < layers,
@@ -103,6 +127,10 @@ export async function layerRedundancy(
   });
 }
 
+function noTexts(texts: readonly Tokens[]): Fault[] {
+  return texts.length > 0 ? [] : [{ where: "texts", found: "none", wanted: "at least one" }];
+}
+
 function faultsOf(
   texts: readonly Tokens[],
   {
@@ -128,7 +156,6 @@ function faultsOf(
           },
         ],
   );
-  if (texts.length === 0) faults.push({ where: "texts", found: "none", wanted: "at least one" });
   const long = blocks.filter((length) => length < 1 || length > layers);
   if (long.length > 0)
     faults.push({ where: "--blocks", found: long.join(", "), wanted: `1 to ${layers} layers` });

@@ -6,8 +6,9 @@
 
 import { milliseconds } from "../core/clock.ts";
 import { type Fault, InputError, inputError, merged, refuse } from "../core/errors.ts";
+import { callback, flag, type OptionChecks, oneOf, optionFaults, seed, texts } from "../core/options.ts";
 import { evaluateMetric, metrics, readLogits } from "../metric/metric.ts";
-import { type MetricName, metricPlans } from "../metric/plan.ts";
+import { metricPlans } from "../metric/plan.ts";
 import type { Prompted } from "../model/fact.ts";
 import type { Model } from "../model/model.ts";
 import { rankOf, softmax, topLogits } from "../numeric/logits.ts";
@@ -18,17 +19,30 @@ import { readRows } from "../run/read.ts";
 import { parseSite, SITES, type SiteName, sitesOf } from "../run/site.ts";
 import { answered } from "./answers.ts";
 import { meanOver, type Sample } from "./mean-over.ts";
+import { promptFaults } from "./prompt-faults.ts";
 import { provenance } from "./provenance.ts";
+
+/** Metrics of one run by itself. */
+export const lensMetrics = ["logit_diff", "logprob", "prob", "loss"] as const;
+export type LensMetric = (typeof lensMetrics)[number];
 
 export interface LensOptions {
   /** Sites of the width of the stream; all that are there of resid_pre, resid_mid and resid_post if absent. */
   readonly sites?: readonly string[] | undefined;
   /** `logit_diff` with a foil, else `logprob`; of the answer, whatever the position. */
-  readonly metric?: Exclude<MetricName, "kl" | "kl_reverse"> | undefined;
+  readonly metric?: LensMetric | undefined;
   readonly perPair?: boolean | undefined;
   readonly seed?: number | undefined;
   readonly onProgress?: ((done: number, total: number) => void) | undefined;
 }
+
+export const lensChecks: OptionChecks<LensOptions> = {
+  sites: texts,
+  metric: oneOf(lensMetrics),
+  perPair: flag,
+  seed,
+  onProgress: callback,
+};
 
 /** Sites that show all there is of the stream. */
 export const STREAM: readonly SiteName[] = ["resid_pre", "resid_mid", "resid_post"];
@@ -49,6 +63,7 @@ export async function lens(
   options: LensOptions = {},
 ): Promise<Dataset> {
   const started = milliseconds();
+  refuse([...optionFaults(options, lensChecks), ...promptFaults(prompts)]);
   const sites = sitesFor(model, options.sites);
   const complete = (await answered(model, prompts)).map(({ prompt }) => prompt);
   const metric =

@@ -63,7 +63,8 @@ export async function nodeSteps(run: StepRun): Promise<NodeSteps> {
   const { model, steps, metric, draws, share, seed, common } = run;
   const { letters } = run.items.items;
   const unit = letterUnits[metric];
-  const shares = await direct(model, letters, common("attribution"));
+  const { onProgress } = common("attribution");
+  const shares = await direct(model, letters, { seed, onProgress });
   steps.add("attribution", shareVariables(shares.dataVars), {
     norm: "frozen",
     total: shares.attrs.total ?? null,

@@ -8,15 +8,27 @@
 
 import { milliseconds } from "../core/clock.ts";
 import { type Fault, refuse } from "../core/errors.ts";
+import {
+  between,
+  bytes,
+  callback,
+  type OptionChecks,
+  oneOf,
+  optionFaults,
+  seed,
+  signal,
+  whole,
+} from "../core/options.ts";
 import type { Model } from "../model/model.ts";
 import { mean } from "../numeric/statistics.ts";
 import type { Dataset } from "../result/result.ts";
 import { dataset } from "../result/result.ts";
 import type { Item, Items } from "../task/question-items.ts";
-import { type HeadName, headFaults } from "./backups.ts";
+import { MAX_DRAWS } from "./ablation.ts";
+import { type HeadName, headFaults, headsCheck } from "./backups.ts";
 import { swaps } from "./mcq-mutations.ts";
 import { classStep, codeSteps, headName, nodeSteps, type StepRun } from "./mcq-procedure.ts";
-import { type LetterMetric, letterUnits } from "./mcq-scores.ts";
+import { type LetterMetric, letterMetrics, letterUnits } from "./mcq-scores.ts";
 import { mcqSteps, stepRecords } from "./mcq-steps.ts";
 import { cuts } from "./mcq-subspace.ts";
 import { mcqVerdict } from "./mcq-verdict.ts";
@@ -42,6 +54,22 @@ export interface McqOptions {
   readonly signal?: { readonly aborted: boolean } | undefined;
 }
 
+/** Wider heads than any model has. */
+export const MAX_RANK = 4096;
+
+export const mcqChecks: OptionChecks<McqOptions> = {
+  metric: oneOf(letterMetrics),
+  draws: whole(1, MAX_DRAWS),
+  share: between(0, 1),
+  maxRank: whole(0, MAX_RANK),
+  rank: whole(0, MAX_RANK),
+  heads: headsCheck,
+  seed,
+  stateBytes: bytes,
+  onProgress: callback,
+  signal,
+};
+
 /** What is done where nothing is asked for. */
 export const MCQ_DEFAULTS = { draws: 2, share: 0.9, maxRank: 8 } as const;
 /** Two halves of two: with fewer, a half has no spread. */
@@ -58,6 +86,7 @@ const PARTS = 100;
  */
 export async function mcq(model: Model, items: Items, options: McqOptions = {}): Promise<Dataset> {
   const started = milliseconds();
+  refuse(optionFaults(options, mcqChecks));
   const { metric = "logit_diff", draws = MCQ_DEFAULTS.draws, share = MCQ_DEFAULTS.share, seed = 0 } = options;
   const { letters } = items.items;
   const { heads, dHead } = model.architecture;

@@ -1,5 +1,6 @@
 /** @file The metric of every variant of a sweep over prompt pairs, with what is kept for a run that is taken up again. */
 
+import { bytes, callback, type OptionChecks, signal } from "../core/options.ts";
 import { evaluateMetric } from "../metric/metric.ts";
 import type { MetricPlan } from "../metric/plan.ts";
 import type { Model } from "../model/model.ts";
@@ -53,6 +54,15 @@ export interface SweepWork {
   readonly onProgress?: ((done: number, total: number) => void) | undefined;
   readonly signal?: { readonly aborted: boolean } | undefined;
 }
+
+export const sweepWorkChecks: OptionChecks<SweepWork> = {
+  stateBytes: bytes,
+  onPlan: callback,
+  keep: callback,
+  onResume: callback,
+  onProgress: callback,
+  signal,
+};
 
 /** A planned sweep, and how it is followed. */
 export interface Measurement extends Pick<SweepWork, "onResume" | "onProgress" | "signal"> {

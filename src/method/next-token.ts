@@ -1,13 +1,15 @@
 /** @file The distribution of the next token, with or without edits. */
+import { refuse } from "../core/errors.ts";
+import { type OptionChecks, optionFaults, whole } from "../core/options.ts";
 import type { Model } from "../model/model.ts";
 import type { Tokens } from "../model/pair-tokens.ts";
 import { logSumExp, topLogits } from "../numeric/logits.ts";
 import type { Dataset, Json } from "../result/result.ts";
 import { dataset } from "../result/result.ts";
-import type { Edit } from "../run/edit.ts";
+import { type Edit, editsCheck } from "../run/edit.ts";
 import { unembed } from "../run/ends.ts";
 import type { Cache } from "../run/forward.ts";
-import { forward } from "../run/forward.ts";
+import { cachesCheck, forward } from "../run/forward.ts";
 import { provenance } from "./provenance.ts";
 
 /** Most probable tokens that are listed. */
@@ -21,6 +23,12 @@ export interface NextTokenOptions {
   readonly runs?: readonly Cache[] | undefined;
 }
 
+export const nextTokenChecks: OptionChecks<NextTokenOptions> = {
+  top: whole(1),
+  edits: editsCheck,
+  runs: cachesCheck,
+};
+
 /**
  * The most probable next tokens of a prompt.
  *
@@ -31,6 +39,7 @@ export async function nextTokens(
   prompt: Tokens,
   options: NextTokenOptions = {},
 ): Promise<Dataset> {
+  refuse(optionFaults(options, nextTokenChecks));
   const { edits = [], runs = [] } = options;
   const { residuals } = await forward(model, [prompt.ids], { edits: [edits], runs });
   const last = residuals[0]?.slice(-model.architecture.dModel) ?? model.backend.allocate(0);

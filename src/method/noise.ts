@@ -7,7 +7,8 @@ import { addScaled, dot } from "../numeric/projection.ts";
 import { runPart } from "../run/part.ts";
 
 /** `gaussian` and `uniform`: every number by itself; `covariance`: Gaussian with the covariance of the embeddings. */
-export type Distribution = "gaussian" | "uniform" | "covariance";
+export const distributions = ["gaussian", "uniform", "covariance"] as const;
+export type Distribution = (typeof distributions)[number];
 
 /** Standard deviation of the noise over that of the embeddings: Meng et al. 2022. */
 export const DEFAULT_FACTOR = 3;

@@ -1,17 +1,31 @@
 /** @file What is decided before activation patching runs anything: prompts, grids of cells, and what is put in. */
 
-import type { Averaging, Direction } from "../metric/normalise.ts";
+import { type Fault, refuse } from "../core/errors.ts";
+import {
+  flag,
+  nested,
+  type OptionChecks,
+  oneOf,
+  optionFaults,
+  required,
+  seed,
+  sequences,
+  texts,
+  whole,
+} from "../core/options.ts";
+import { type Averaging, averagings, type Direction, directionNames } from "../metric/normalise.ts";
 import type { MetricName, MetricPlan } from "../metric/plan.ts";
-import { defaultMetric, metricPlans } from "../metric/plan.ts";
+import { defaultMetric, metricNames, metricPlans } from "../metric/plan.ts";
 import type { Model } from "../model/model.ts";
 import type { Pair } from "../model/pair.ts";
 import type { SweepInput } from "../run/variant.ts";
 import type { Ablation } from "./ablation.ts";
-import { drawReferences } from "./ablation.ts";
+import { ablationCheck, drawReferences } from "./ablation.ts";
 import type { Chosen, Grid } from "./grid.ts";
-import { grids, lengthsOf } from "./grid.ts";
+import { chosenChecks, grids, lengthsOf } from "./grid.ts";
 import type { SweepWork } from "./measure.ts";
-import { cleanRun, corruptRun, pairRuns } from "./measure.ts";
+import { cleanRun, corruptRun, pairRuns, sweepWorkChecks } from "./measure.ts";
+import { pairFaults } from "./prompt-faults.ts";
 
 export interface PatchingOptions extends SweepWork {
   /** Sites to patch, one after the other: `resid_pre`, `z`, … or TransformerLens names. */
@@ -43,6 +57,31 @@ export interface PatchingOptions extends SweepWork {
   readonly seed?: number | undefined;
 }
 
+export const patchingChecks: OptionChecks<PatchingOptions> = {
+  sites: required(texts),
+  by: required(texts),
+  choose: nested(chosenChecks),
+  direction: oneOf(directionNames),
+  ablate: ablationCheck,
+  joint: flag,
+  ungroup: flag,
+  metric: oneOf(metricNames),
+  averaging: oneOf(averagings),
+  normalize: flag,
+  perPair: flag,
+  references: sequences,
+  verify: whole(0),
+  seed,
+  ...sweepWorkChecks,
+};
+
+/** Prompts that nothing is taken from. */
+function referenceFaults({ ablate: { kind } = { kind: "source" }, references }: PatchingOptions): Fault[] {
+  if (references === undefined || kind === "mean" || kind === "resample") return [];
+  const wanted = "options.ablate of the kind mean or resample with it";
+  return [{ where: "options.references", found: `the ablation ${kind}`, wanted }];
+}
+
 /** Everything that is decided before anything runs. */
 export interface PatchingSetup {
   readonly pairs: readonly Pair[];
@@ -66,6 +105,8 @@ export function preparePatching(
   pairs: readonly Pair[],
   options: PatchingOptions,
 ): PatchingSetup {
+  refuse([...optionFaults(options, patchingChecks), ...pairFaults(pairs)]);
+  refuse(referenceFaults(options));
   const { ablate = { kind: "source" }, metric = defaultMetric(pairs) } = options;
   const direction = options.direction ?? (ablate.kind === "source" ? "denoise" : "noise");
   const plans = metricPlans(pairs, metric);

@@ -8,7 +8,8 @@ import { patch } from "../run/edit.ts";
 import { isState, parseSite, SITE_NAMES, SITES, type SiteName, sitesOf } from "../run/site.ts";
 
 /** The module whose outputs are held at their noised values from the restored state on. */
-export type Severed = "mlp" | "attn";
+export const severable = ["mlp", "attn"] as const;
+export type Severed = (typeof severable)[number];
 
 /** Layers restored together around a layer. */
 export interface Window {
@@ -20,6 +21,8 @@ export interface Window {
 export const DEFAULT_SITES: readonly SiteName[] = ["resid_post", "mlp_out", "attn_out"];
 /** Meng et al. 2022, section 2.2: windows of ten layers for MLP and attention outputs. */
 export const DEFAULT_WINDOW = 10;
+/** Layers of a window: more than any model has. */
+export const MAX_WINDOW = 10_000;
 
 /** Reads the sites to restore. @throws InputError naming every one that cannot be. */
 export function tracedSites(

@@ -1,30 +1,62 @@
 /** @file What is decided before anything is traced: which facts the model knows, how much noise, which runs. */
 
 import { type Fault, inputError, refuse } from "../core/errors.ts";
+import {
+  atLeast,
+  bytes,
+  callback,
+  flag,
+  listOf,
+  nested,
+  type OptionChecks,
+  oneOf,
+  optionFaults,
+  required,
+  seed,
+  signal,
+  such,
+  texts,
+  whole,
+} from "../core/options.ts";
 import type { Tensor } from "../core/tensor.ts";
-import { defaultMetric, type MetricName, type MetricPlan, metricPlans } from "../metric/plan.ts";
+import { defaultMetric, type MetricName, type MetricPlan, metricNames, metricPlans } from "../metric/plan.ts";
 import { type Fact, requireSubjects } from "../model/fact.ts";
 import type { Model } from "../model/model.ts";
 import { isState, type SiteName } from "../run/site.ts";
 import type { SweepRun, Variant } from "../run/variant.ts";
+import { MAX_DRAWS } from "./ablation.ts";
 import { answered } from "./answers.ts";
 import {
   DEFAULT_FACTOR,
   DEFAULT_SAMPLES,
   type Distribution,
   deviationOf,
+  distributions,
   drawNoise,
   embeddingSpread,
 } from "./noise.ts";
-import { DEFAULT_WINDOW, restoration, type Severed, tracedSites, type Window } from "./tracing-cells.ts";
+import { promptFaults } from "./prompt-faults.ts";
+import {
+  DEFAULT_WINDOW,
+  MAX_WINDOW,
+  restoration,
+  type Severed,
+  severable,
+  tracedSites,
+  type Window,
+} from "./tracing-cells.ts";
+
+/** Whose embeddings set the scale of the noise: the whole table, or those of the subjects of all facts (ROME). */
+export const spreads = ["table", "subjects"] as const;
+export type Spread = (typeof spreads)[number];
 
 export interface TracingOptions {
   /** What is restored: residual states one at a time, anything else in windows. resid_post, mlp_out, attn_out if absent. */
   readonly sites?: readonly string[] | undefined;
   /** Standard deviation of the noise over that of the embeddings. Default 3. */
   readonly factor?: number | undefined;
-  /** Whose embeddings set the scale: the whole `table` (default) or the `subjects` of all facts (ROME). */
-  readonly spread?: "table" | "subjects" | undefined;
+  /** Default `table`. */
+  readonly spread?: Spread | undefined;
   readonly distribution?: Distribution | undefined;
   /** Noised runs of each fact. Default 10. */
   readonly samples?: number | undefined;
@@ -51,6 +83,42 @@ export interface TracingOptions {
   readonly onNoise?: ((noise: Float64Array, shape: readonly number[]) => void) | undefined;
   readonly onProgress?: ((done: number, total: number) => void) | undefined;
   readonly signal?: { readonly aborted: boolean } | undefined;
+}
+
+export const tracingChecks: OptionChecks<TracingOptions> = {
+  sites: texts,
+  factor: atLeast(0),
+  spread: oneOf(spreads),
+  distribution: oneOf(distributions),
+  samples: whole(1, MAX_DRAWS),
+  antithetic: flag,
+  noise: nested<Tensor>({
+    shape: required(listOf(whole(1), "whole numbers")),
+    data: required(such<Tensor["data"]>("an array of numbers", (given) => ArrayBuffer.isView(given))),
+  }),
+  window: whole(1, MAX_WINDOW),
+  windowBefore: whole(0, MAX_WINDOW),
+  sever: oneOf(severable),
+  metric: oneOf(metricNames),
+  perPair: flag,
+  verify: whole(0),
+  seed,
+  stateBytes: bytes,
+  onNoise: callback,
+  onProgress: callback,
+  signal,
+};
+
+/** What noise that is given leaves no room for. */
+const DRAWN = ["factor", "spread", "distribution", "samples", "antithetic"] as const;
+
+function besideNoise(options: TracingOptions): Fault[] {
+  if (options.noise === undefined) return [];
+  return DRAWN.filter((option) => options[option] !== undefined).map((option) => ({
+    where: `options.${option}`,
+    found: "options.noise beside it",
+    wanted: "one of the two",
+  }));
 }
 
 /** Everything that is decided before anything is traced. */
@@ -88,13 +156,18 @@ export async function prepareTracing(
   facts: readonly Fact[],
   options: TracingOptions,
 ): Promise<TracingSetup> {
+  refuse([...optionFaults(options, tracingChecks), ...promptFaults(facts)]);
   const { factor = DEFAULT_FACTOR, seed = 0, antithetic = false, distribution = "gaussian" } = options;
   requireSubjects(facts);
   const sites = tracedSites(model, { sites: options.sites, sever: options.sever });
   const samples = options.noise?.shape[0] ?? options.samples ?? DEFAULT_SAMPLES;
   const layers = options.window ?? DEFAULT_WINDOW;
   const window = { layers, before: options.windowBefore ?? Math.floor(layers / 2) };
-  refuse([...noiseFaults(model, facts, { ...options, samples }), ...windowFaults(window)]);
+  refuse([
+    ...besideNoise(options),
+    ...noiseFaults(model, facts, { ...options, samples }),
+    ...windowFaults(window),
+  ]);
 
   const all = await answered(model, facts);
   const unknown = all.filter(({ known }) => !known);

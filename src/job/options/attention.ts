@@ -1,5 +1,5 @@
 /** @file The options of `attention`. */
-import type { AttendedFrom } from "../../method/attention-targets.ts";
+import { type AttendedFrom, attendedFrom } from "../../method/attention-targets.ts";
 import { MAX_PAIRS } from "../../model/pair-spec.ts";
 import { choice, heads, whole } from "../fields.ts";
 import type { CommandOptions, OptionFault } from "./entry.ts";
@@ -40,7 +40,7 @@ export const attention: CommandOptions<AttentionOptions> = {
       help: "instead: so many random tokens, said twice: what tells induction heads apart",
     },
     from: {
-      read: choice(["last", "all"]),
+      read: choice(attendedFrom),
       takes: "<rows>",
       under: "measure",
       help: "attention to roles: from the last position (last, default), or all",

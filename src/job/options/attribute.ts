@@ -1,4 +1,5 @@
 /** @file The options of `attribute`. */
+import { MAX_DRAWS } from "../../method/ablation.ts";
 import {
   DEFAULT_BY,
   DEFAULT_CONFIDENCE,
@@ -7,7 +8,7 @@ import {
   DEFAULT_STEPS,
   DEFAULT_VERIFIED_TOP,
 } from "../../method/attribution.ts";
-import type { StepRule } from "../../method/attribution-gradients.ts";
+import { type IntegratedOver, integratedOver, type StepRule } from "../../method/attribution-gradients.ts";
 import type { Direction } from "../../metric/normalise.ts";
 import type { MetricName } from "../../metric/plan.ts";
 import { between, choice, flag, whole } from "../fields.ts";
@@ -16,7 +17,6 @@ import type { CommandOptions, OptionFault } from "./entry.ts";
 import { type PairOptions, pairFaults, pairs } from "./prompts.ts";
 import {
   direction,
-  MAX_DRAWS,
   type MachineOptions,
   machine,
   metric,
@@ -34,7 +34,7 @@ export interface AttributeOptions extends OutputOptions, MachineOptions, PairOpt
   readonly method?: "atp" | "atp-star" | "ig";
   readonly "qk-fix"?: boolean;
   readonly "grad-drop"?: boolean;
-  readonly over?: "inputs" | "activations";
+  readonly over?: IntegratedOver;
   readonly steps?: number;
   readonly rule?: StepRule;
   readonly metric?: MetricName;
@@ -75,7 +75,7 @@ export const attribute: CommandOptions<AttributeOptions> = {
       help: "atp-star without gradients with a block dropped",
     },
     over: {
-      read: choice(["inputs", "activations"]),
+      read: choice(integratedOver),
       takes: "<what>",
       under: "estimate",
       help: "ig over inputs (default) or over activations, site by site",

@@ -1,4 +1,5 @@
 /** @file The options of `corruptions`. */
+import { MAX_DRAWS } from "../../method/ablation.ts";
 import { DEFAULT_SITES, DEFAULT_WINDOWS } from "../../method/corruption-cells.ts";
 import {
   type CorruptionKind,
@@ -14,7 +15,6 @@ import type { CommandOptions, OptionFault } from "./entry.ts";
 import { type PairOptions, pairFaults, pairs } from "./prompts.ts";
 import {
   draws,
-  MAX_DRAWS,
   type MachineOptions,
   machine,
   type OutputOptions,

@@ -1,7 +1,6 @@
 /** @file The options of `direct`. */
-import type { DirectOn } from "../../method/direct.ts";
-import { STREAM } from "../../method/lens.ts";
-import type { MetricName } from "../../metric/plan.ts";
+import { type DirectOn, directOn } from "../../method/direct.ts";
+import { type LensMetric, lensMetrics, STREAM } from "../../method/lens.ts";
 import { choice, flag, indices } from "../fields.ts";
 import { site } from "./cells.ts";
 import type { CommandOptions } from "./entry.ts";
@@ -31,7 +30,7 @@ export interface DirectOptions
   readonly neurons?: readonly number[];
   readonly lens?: boolean;
   readonly site?: readonly string[];
-  readonly metric?: Exclude<MetricName, "kl" | "kl_reverse">;
+  readonly metric?: LensMetric;
 }
 
 export const direct: CommandOptions<DirectOptions> = {
@@ -43,7 +42,7 @@ export const direct: CommandOptions<DirectOptions> = {
     task: pairs.task,
     n: pairs.n,
     on: {
-      read: choice(["clean", "corrupt", "difference"]),
+      read: choice(directOn),
       takes: "<which>",
       under: "split",
       help: "of pairs: clean (default), corrupt, or the difference of the two",
@@ -65,7 +64,7 @@ export const direct: CommandOptions<DirectOptions> = {
     lens: { read: flag, under: "split", help: "instead: the answer read off every layer and position" },
     site: { ...site(`with --lens (default ${STREAM})`), under: "split" },
     metric: {
-      read: choice(["logit_diff", "logprob", "prob", "loss"]),
+      read: choice(lensMetrics),
       takes: "<name>",
       under: "measure",
       help: "with --lens: logit_diff (default with a foil), logprob, prob, loss",

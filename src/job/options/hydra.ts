@@ -2,7 +2,7 @@
 
 import { DEFAULT_DRAWS } from "../../method/ablated-units.ts";
 import type { Ablation } from "../../method/ablation.ts";
-import { DEFAULT_PER_ROUND, DEFAULT_ROUNDS } from "../../method/backups.ts";
+import { DEFAULT_PER_ROUND, DEFAULT_ROUNDS, MAX_ROUNDS } from "../../method/backups.ts";
 import { DEFAULT_TOP_PERCENT } from "../../method/hydra.ts";
 import { between, choice, flag, heads, whole } from "../fields.ts";
 import type { CommandOptions, OptionFault } from "./entry.ts";
@@ -17,9 +17,6 @@ import {
   reference,
   showFaults,
 } from "./shared.ts";
-
-/** Rounds, and heads of a round: by then every head of a large model is ablated. */
-const MAX_ROUNDS = 1000;
 
 export interface HydraOptions extends OutputOptions, MachineOptions, PromptOptions {
   readonly ablate?: Exclude<Ablation["kind"], "source">;

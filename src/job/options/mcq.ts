@@ -1,5 +1,5 @@
 /** @file The options of `mcq`. */
-import { MCQ_DEFAULTS } from "../../method/mcq.ts";
+import { MAX_RANK, MCQ_DEFAULTS } from "../../method/mcq.ts";
 import { type LetterMetric, letterMetrics } from "../../method/mcq-scores.ts";
 import { between, choice, heads, text, whole } from "../fields.ts";
 import type { CommandOptions } from "./entry.ts";
@@ -16,8 +16,6 @@ import {
 
 /** Questions of the embedded world where `n` is not given: each of four letters eight times. */
 export const DEFAULT_QUESTIONS = 32;
-/** Wider heads than any model has. */
-const MAX_RANK = 4096;
 
 export interface McqOptions extends OutputOptions, MachineOptions {
   /** File of questions. */

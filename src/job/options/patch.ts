@@ -1,6 +1,6 @@
 /** @file The options of `patch`. */
-import type { Ablation } from "../../method/ablation.ts";
-import type { Averaging, Direction } from "../../metric/normalise.ts";
+import { type Ablation, type MeanOver, meansOver } from "../../method/ablation.ts";
+import { type Averaging, averagings, type Direction } from "../../metric/normalise.ts";
 import type { MetricName } from "../../metric/plan.ts";
 import { choice, flag } from "../fields.ts";
 import { type CellOptions, cells } from "./cells.ts";
@@ -30,7 +30,7 @@ export interface PatchOptions extends OutputOptions, MachineOptions, PairOptions
   readonly joint?: boolean;
   readonly direction?: Direction;
   readonly ablate?: Ablation["kind"];
-  readonly mean?: "position" | "all";
+  readonly mean?: MeanOver;
   readonly draws?: number;
   /** File of reference prompts. */
   readonly reference?: string;
@@ -57,7 +57,7 @@ export const patch: CommandOptions<PatchOptions> = {
       help: "source (default): the other run's values; zero, mean, resample",
     },
     mean: {
-      read: choice(["position", "all"]),
+      read: choice(meansOver),
       takes: "<over>",
       under: "values",
       help: "mean over each position by itself (position, default) or over all",
@@ -66,7 +66,7 @@ export const patch: CommandOptions<PatchOptions> = {
     reference: reference("the corrupt ones"),
     metric,
     averaging: {
-      read: choice(["ratio-of-means", "mean-of-ratios"]),
+      read: choice(averagings),
       takes: "<how>",
       under: "measure",
       help: "of scores over pairs: ratio-of-means (default) or mean-of-ratios",

@@ -1,5 +1,6 @@
 /** @file The options of `run` and `info`. */
 import { DEFAULT_TOP } from "../../method/next-token.ts";
+import { type EditOn, editOnWords, MAX_GENERATED } from "../../run/generate.ts";
 import { atLeast, choice, text, whole } from "../fields.ts";
 import type { CommandOptions } from "./entry.ts";
 import { bos, chat, prompt } from "./prompts.ts";
@@ -12,9 +13,6 @@ import {
   seed,
   showFaults,
 } from "./shared.ts";
-
-/** Longest continuation: the longest context in common use. */
-const MAX_GENERATED = 131_072;
 
 /** Tokens of the classic prompt on indirect objects. */
 export const DEFAULT_INFO_TOKENS = 14;
@@ -52,7 +50,7 @@ export interface RunOptions extends OutputOptions, MachineOptions {
   readonly seed?: number;
   /** File of edits. */
   readonly edit?: string;
-  readonly "edit-on"?: "prefill" | "every-step";
+  readonly "edit-on"?: EditOn;
 }
 
 export const run: CommandOptions<RunOptions> = {
@@ -93,7 +91,7 @@ export const run: CommandOptions<RunOptions> = {
       help: 'interventions: {"edits": […], "runs": ["prompt", …]}',
     },
     "edit-on": {
-      read: choice(["prefill", "every-step"]),
+      read: choice(editOnWords),
       takes: "<when>",
       under: "values",
       help: "prefill (default): edit the prompt; every-step: what is generated too",

@@ -1,21 +1,14 @@
 /** @file Options that several commands take: where results go, the machine, what is measured. */
 
+import { MAX_THREADS } from "../../backend/backend.ts";
 import { MAX_SEED } from "../../core/random.ts";
-import type { StepRule } from "../../method/attribution-gradients.ts";
+import { MAX_DRAWS } from "../../method/ablation.ts";
+import { MAX_STEPS, type StepRule, stepRules } from "../../method/attribution-gradients.ts";
 import { DEFAULT_VERIFIED } from "../../method/verify.ts";
-import type { Direction } from "../../metric/normalise.ts";
+import { type Direction, directionNames } from "../../metric/normalise.ts";
 import { type MetricName, metricNames } from "../../metric/plan.ts";
 import { bytes, choice, flag, text, whole } from "../fields.ts";
 import type { OptionEntry, OptionFault, OptionTable } from "./entry.ts";
-
-/** More threads than any machine has cores today. */
-const MAX_THREADS = 1024;
-
-/** Most draws of a resample ablation: their mean moves by less than 1 % of the draws' spread. */
-export const MAX_DRAWS = 10_000;
-
-/** Finest way of integrated gradients: their error is far below that of float32 then. */
-const MAX_STEPS = 10_000;
 
 /** Where results go; without any of these, the terminal. */
 export interface OutputOptions {
@@ -104,7 +97,7 @@ export const metric: OptionEntry<MetricName> = {
 
 /** @param help which way is the default, and what it means */
 export function direction(help: string): OptionEntry<Direction> {
-  return { read: choice(["denoise", "noise"]), takes: "<way>", under: "values", help };
+  return { read: choice(directionNames), takes: "<way>", under: "values", help };
 }
 
 /** @param what is computed twice */
@@ -139,7 +132,7 @@ export function steps(of: string, byDefault: number): OptionEntry<number> {
 
 /** Where steps of integrated gradients lie. */
 export function rule(help: string): OptionEntry<StepRule> {
-  return { read: choice(["midpoint", "paper", "code"]), takes: "<name>", under: "estimate", help };
+  return { read: choice(stepRules), takes: "<name>", under: "estimate", help };
 }
 
 /** @param what is drawn */

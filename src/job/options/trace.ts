@@ -1,13 +1,20 @@
 /** @file The options of `trace`. */
-import { DEFAULT_FACTOR, DEFAULT_SAMPLES, type Distribution } from "../../method/noise.ts";
-import { DEFAULT_SITES, DEFAULT_WINDOW, type Severed } from "../../method/tracing-cells.ts";
+import { MAX_DRAWS } from "../../method/ablation.ts";
+import { DEFAULT_FACTOR, DEFAULT_SAMPLES, type Distribution, distributions } from "../../method/noise.ts";
+import {
+  DEFAULT_SITES,
+  DEFAULT_WINDOW,
+  MAX_WINDOW,
+  type Severed,
+  severable,
+} from "../../method/tracing-cells.ts";
+import { type Spread, spreads } from "../../method/tracing-setup.ts";
 import type { MetricName } from "../../metric/plan.ts";
 import { atLeast, choice, flag, text, whole } from "../fields.ts";
 import { site } from "./cells.ts";
 import type { CommandOptions } from "./entry.ts";
 import { type FactOptions, factFaults, facts } from "./prompts.ts";
 import {
-  MAX_DRAWS,
   type MachineOptions,
   machine,
   metric,
@@ -17,9 +24,6 @@ import {
   verify,
 } from "./shared.ts";
 
-/** Layers of a window: more than any model has. */
-const MAX_WINDOW = 10_000;
-
 export interface TraceOptions extends OutputOptions, MachineOptions, FactOptions {
   readonly subject?: string;
   readonly site?: readonly string[];
@@ -28,7 +32,7 @@ export interface TraceOptions extends OutputOptions, MachineOptions, FactOptions
   readonly sever?: Severed;
   /** Of the noise, over that of the embeddings. */
   readonly sigma?: number;
-  readonly spread?: "table" | "subjects";
+  readonly spread?: Spread;
   readonly distribution?: Distribution;
   readonly samples?: number;
   readonly antithetic?: boolean;
@@ -65,7 +69,7 @@ export const trace: CommandOptions<TraceOptions> = {
       help: "how many of them lie before the layer (default: half, rounded down)",
     },
     sever: {
-      read: choice(["mlp", "attn"]),
+      read: choice(severable),
       takes: "<module>",
       under: "variant",
       help: "mlp or attn: its outputs at the restored position stay noised",
@@ -77,13 +81,13 @@ export const trace: CommandOptions<TraceOptions> = {
       help: `deviation of the noise over that of the embeddings (default ${DEFAULT_FACTOR})`,
     },
     spread: {
-      read: choice(["table", "subjects"]),
+      read: choice(spreads),
       takes: "<of>",
       under: "variant",
       help: "embeddings that set the scale: the whole table (default) or those of the subjects",
     },
     distribution: {
-      read: choice(["gaussian", "uniform", "covariance"]),
+      read: choice(distributions),
       takes: "<kind>",
       under: "variant",
       help: "gaussian (default), uniform, or covariance: that of the embeddings",
