@@ -25,7 +25,10 @@ import { pairFaults } from "./prompt-faults.ts";
 import { provenance } from "./provenance.ts";
 
 export interface RecallOptions extends EstimateOptions {
-  /** How many of the truly largest cells are looked for, and the budget of exact patches for `recall`. Default 20. */
+  /**
+   * How many of the truly largest cells are looked for, and the budget of exact patches for `recall`. Default 20; a quarter
+   * of the cells where there are fewer than twice as many.
+   */
   readonly top?: number | undefined;
   /** Of intervals. Default 0. */
   readonly seed?: number | undefined;
@@ -34,6 +37,10 @@ export interface RecallOptions extends EstimateOptions {
 const recallChecks: OptionChecks<RecallOptions> = { ...estimateChecks, top: whole(1), seed };
 
 const DEFAULT_TOP = 20;
+/** Of fewer cells than this many times the top, a random order finds over half of it. */
+const LEAST_TIMES = 2;
+/** Of so few cells this share is looked for instead. */
+const SMALL_TOP = 1 / 4;
 const RESAMPLES = 1000;
 
 const ESTIMATORS: readonly { readonly name: string; readonly estimator: Estimator }[] = [
@@ -53,8 +60,9 @@ const BASELINES = ["random", "exhaustive", "oracle"] as const;
  * estimates, with its bootstrap interval over pairs; `recall_gain`, its difference from AtP's, with its interval;
  * `budget_recall` and `budget_recall_gain`, the same where all spend as many passes in all (`attrs.budget`: what the
  * dearest estimator takes to verify that many cells), so that a cheap estimate is followed by more patches
- * (`attrs.patches`); with several sites, `<site>_recall` and so on, among each site's own cells; and `overhead`, cost over that of an oracle, averaged geometrically with weight 1/k. Of a random
- * order shares are what is expected.
+ * (`attrs.patches`); with several sites, `<site>_recall` and so on, among each site's own cells (`attrs.site_tops`: how
+ * many there are and how many of them are looked for); and `overhead`, cost over that of an oracle, averaged geometrically
+ * with weight 1/k. Of a random order shares are what is expected.
  */
 export async function attributionRecall(
   model: Model,
@@ -68,7 +76,8 @@ export async function attributionRecall(
   const places = setup.cells.flatMap(({ grid: { size } }, grid) =>
     Array.from({ length: size }, (_, cell): CellPlace => ({ grid, cell })),
   );
-  const top = Math.min(options.top ?? DEFAULT_TOP, places.length);
+  const asked = options.top ?? DEFAULT_TOP;
+  const top = topOf(asked, places.length);
   const exact: Sizes = {
     cells: places.length,
     values: (await exactEffects(model, setup.exact, { ...options, cells: setup.cells, places })).map(
@@ -112,6 +121,10 @@ export async function attributionRecall(
       baseline_corrupt: baselines.corrupt,
       cells: count * pairs.length,
       top,
+      top_asked: asked,
+      site_tops: Object.fromEntries(
+        setup.cells.map(({ grid: { name, size } }) => [name, { cells: size, top: topOf(asked, size) }]),
+      ),
       passes: Object.fromEntries(ESTIMATORS.map(({ name }, i) => [name, passes[i] ?? 0])),
       budget: found.budget,
       patches: Object.fromEntries(ESTIMATORS.map(({ name }, i) => [name, found.patches[i] ?? 0])),
@@ -140,8 +153,8 @@ export async function attributionRecall(
           long_name: "passes until the true top k are verified",
         },
       },
-      ...found.variables,
-      ...bySite(setup, { scored, exact, top, drawn, passes, rows }),
+      ...holding(found.variables),
+      ...bySite(setup, { scored, exact, top: asked, drawn, passes, rows }),
       overhead: {
         dims: ["estimator"],
         data: Float64Array.from(costs, overhead),
@@ -172,11 +185,36 @@ function bySite(
       const own = (sizes: Sizes): Sizes => cellsOf(sizes, start, size);
       const { variables } = shares(scored.map(own), own(exact), {
         ...how,
-        top: Math.min(top, size),
+        top: topOf(top, size),
         name: `${name}_`,
       });
       start += size;
-      return Object.entries(variables);
+      return Object.entries(holding(variables));
+    }),
+  );
+}
+
+/** How many of so many cells are looked for. */
+function topOf(asked: number, cells: number): number {
+  return cells < LEAST_TIMES * asked ? Math.max(1, Math.floor(SMALL_TOP * cells)) : asked;
+}
+
+/**
+ * The same with intervals that hold their estimates. Resampled pairs repeat, which moves cells across the step of rank k
+ * mostly one way, so that all resampled shares may lie to one side of the share itself. A wider interval covers no less.
+ */
+export function holding(variables: Readonly<Record<string, Variable>>): Record<string, Variable> {
+  return Object.fromEntries(
+    Object.entries(variables).map(([name, variable]) => {
+      const [, about = name, side] = /^(.*)_ci_(low|high)$/.exec(name) ?? [];
+      if (side === undefined) return [name, variable];
+      const values = variables[about]?.data ?? [];
+      const further = side === "low" ? Math.min : Math.max;
+      // An estimate without an interval keeps none: NaN stays NaN.
+      const data = Float64Array.from(Array.from(variable.data, Number), (end, at) =>
+        further(end, Number(values[at])),
+      );
+      return [name, { ...variable, data }];
     }),
   );
 }

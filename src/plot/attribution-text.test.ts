@@ -151,6 +151,37 @@ test("recall is a table of costs and two of shares, with intervals: as many patc
   ]);
 });
 
+test("the tables of single sites say how many of how many cells are looked for, and why so few", () => {
+  const lines = terminal(
+    {
+      ...recall,
+      attrs: {
+        ...recall.attrs,
+        options: { sites: ["q", "k"] },
+        top_asked: 2,
+        site_tops: { q: { cells: 8, top: 2 }, k: { cells: 3, top: 1 } },
+      },
+      dataVars: {
+        ...recall.dataVars,
+        ...Object.fromEntries(
+          ["q", "k"].flatMap((site) =>
+            Object.entries(recall.dataVars)
+              .filter(([name]) => name.startsWith("recall"))
+              .map(([name, variable]) => [`${site}_${name}`, variable]),
+          ),
+        ),
+      },
+    },
+    { columns: 200 },
+  ).split("\n");
+  expect(lines).toContain("q alone, top 2 of 8  share                minus AtP's");
+  expect(lines).toContain("k alone, top 1 of 3  share                minus AtP's");
+  expect(lines).toContain(
+    "Of fewer than 4 cells a quarter is looked for, not 2: a random order would find over half of those.",
+  );
+  expect(terminal(recall)).not.toContain("a quarter");
+});
+
 test("flagged cells come with their exact effects; names cannot drive the terminal", () => {
   const text = terminal(flagged);
   expect(text.split("\n").slice(2, 7)).toEqual([

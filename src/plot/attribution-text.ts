@@ -78,6 +78,15 @@ function recallLines(dataset: Dataset, columns: number): string[] {
   const patches = dataset.attrs.patches as Readonly<Record<string, number>>;
   const inOrder = "in the order of";
   const { sites = [] } = (dataset.attrs.options ?? {}) as { readonly sites?: readonly string[] };
+  const { site_tops: siteTops = {}, top_asked: asked = top } = dataset.attrs as {
+    readonly site_tops?: Readonly<Record<string, { readonly cells: number; readonly top: number }>>;
+    readonly top_asked?: number;
+  };
+  const alone = (site: string): string => {
+    const { [site]: own } = siteTops;
+    return own === undefined ? `${site} alone` : `${site} alone, top ${own.top} of ${own.cells}`;
+  };
+  const isReduced = top < asked || Object.values(siteTops).some((own) => own.top < asked);
   const tables = [
     ...table(
       [{ title: inOrder, label: "name" }, ...tops.map((k) => right(`top ${k}`)), right("× oracle")],
@@ -90,14 +99,19 @@ function recallLines(dataset: Dataset, columns: number): string[] {
     ...shares("budget_recall", { first: inOrder, patches: (name) => patches[name] ?? Math.floor(budget) }),
     ...sites
       .filter((site) => dataset.dataVars[`${site}_recall`] !== undefined)
-      .flatMap((site) => ["", ...shares(`${site}_recall`, { first: `${site} alone` })]),
+      .flatMap((site) => ["", ...shares(`${site}_recall`, { first: alone(site) })]),
   ];
   const notes = [
     "top k: forward passes a pair until the k largest exact effects are verified; a backward pass counts as two.",
     "× oracle: that cost over the least possible, geometric mean with weights 1/k.",
     `share: of the true top ${top} among so many cells, the largest estimates first; in brackets 95 % intervals over pairs. First with as many patches for all, then with as many passes for all: ${formatNumber(budget)} a pair, estimates included.`,
     ...(sites.length > 1
-      ? [`alone: the true top ${top} of that site's cells, and as many patches of its cells.`]
+      ? ["alone: the true top k of that site's cells, and as many patches of its cells."]
+      : []),
+    ...(isReduced
+      ? [
+          `Of fewer than ${2 * asked} cells a quarter is looked for, not ${asked}: a random order would find over half of those.`,
+        ]
       : []),
   ];
   return [...tables, "", ...notes.flatMap((note) => wrap(note, columns))];
