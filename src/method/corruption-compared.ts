@@ -1,9 +1,10 @@
 /** @file All numbers of a corruption comparison, before they are put into words and variables. */
 
 import type { Model } from "../model/model.ts";
-import type { Comparison, Ranged } from "./corruption-agreement.ts";
+import type { Agreement, Comparison } from "./corruption-agreement.ts";
 import type { Layout } from "./corruption-cells.ts";
 import type { OffData } from "./corruption-distance.ts";
+import type { Ranged } from "./corruption-jackknife.ts";
 import type { Corrupted } from "./corruption-kinds.ts";
 import type { ComparedMetric, ComparedValues } from "./corruption-sweep.ts";
 import type { Units } from "./corruption-units.ts";
@@ -19,9 +20,10 @@ export interface Compared {
   readonly values: ComparedValues;
   /** Index of the corruption that the others are held against: replacement, else the last. */
   readonly reference: number;
-  /** [grid][metric] over corruptions, [grid][corruption] over metrics. */
+  /** [grid][metric], over corruptions. */
   readonly byMetric: readonly (readonly Comparison[])[];
-  readonly byCorruption: readonly (readonly Comparison[])[];
+  /** [grid][corruption], over metrics. */
+  readonly byCorruption: readonly (readonly Agreement[])[];
   readonly seed: number;
 }
 

@@ -21,7 +21,7 @@ export interface CorruptionOptions {
   readonly kinds?: readonly CorruptionKind[] | undefined;
   /** Standard deviations of the noise, each over that of the embedding table. Default 1 and 3. */
   readonly factors?: readonly number[] | undefined;
-  /** Noised runs of each pair and deviation. Default 2. */
+  /** Noised runs of each pair and deviation. Default: {@link defaultSamples} of the pairs. */
   readonly samples?: number | undefined;
   /** Other pairs whose tokens take the place of a pair's own. Default 1. */
   readonly draws?: number | undefined;
@@ -75,8 +75,21 @@ export interface Corrupted {
 }
 
 export const DEFAULT_FACTORS: readonly number[] = [1, 3];
-export const DEFAULT_SAMPLES = 2;
+/**
+ * Noised runs of a single pair and deviation. Of one fact of the embedded model they take 31 % of what replacement takes,
+ * with a standard deviation of 19 %: two may say "nothing" or "half", the interval of forty reaches 6 % to either side.
+ */
+export const SINGLE_SAMPLES = 40;
+/** Of several pairs, over which intervals then are: runs of all together, */
+export const TOTAL_SAMPLES = 20;
+/** … and of each at least, so that some of its noise averages out. */
+export const LEAST_SAMPLES = 2;
 export const DEFAULT_DRAWS = 1;
+
+/** Noised runs of each pair and deviation where none are asked for. */
+export function defaultSamples(pairs: number): number {
+  return pairs === 1 ? SINGLE_SAMPLES : Math.max(LEAST_SAMPLES, Math.ceil(TOTAL_SAMPLES / pairs));
+}
 
 /**
  * Corrupts the tokens at which the prompts of each pair differ.
@@ -94,7 +107,12 @@ export async function corrupt(
   pairs: readonly Pair[],
   options: CorruptionOptions,
 ): Promise<Corrupted> {
-  const { factors = DEFAULT_FACTORS, samples = DEFAULT_SAMPLES, draws = DEFAULT_DRAWS, seed = 0 } = options;
+  const {
+    factors = DEFAULT_FACTORS,
+    samples = defaultSamples(pairs.length),
+    draws = DEFAULT_DRAWS,
+    seed = 0,
+  } = options;
   const drawn = drawOthers(pairs, { draws, seed });
   const lacking = pairs.filter((_, index) => drawn[index]?.length === 0);
   if (options.kinds?.includes("resample")) refuse(lacking.map(nothingToDraw));

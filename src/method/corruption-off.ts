@@ -4,9 +4,9 @@ import { metrics as known } from "../metric/metric.ts";
 import { columnMeans } from "../numeric/resampled.ts";
 import { bootstrapMean, drawResamples, mean } from "../numeric/statistics.ts";
 import type { Variable } from "../result/result.ts";
-import type { Ranged } from "./corruption-agreement.ts";
 import type { Compared, OffSummary } from "./corruption-compared.ts";
 import type { RunStates } from "./corruption-distance.ts";
+import type { Ranged } from "./corruption-jackknife.ts";
 
 /** Distance, norm and entropy of the corrupted runs, and the metrics of these runs. */
 export function offVariables(compared: Compared): Record<string, Variable> {

@@ -6,8 +6,9 @@ import { columnMeans } from "../numeric/resampled.ts";
 import { mean } from "../numeric/statistics.ts";
 import type { Dataset, Json, Variable } from "../result/result.ts";
 import { dataset } from "../result/result.ts";
-import type { Finding, Ranged } from "./corruption-agreement.ts";
+import type { Finding } from "./corruption-agreement.ts";
 import type { Compared } from "./corruption-compared.ts";
+import type { Ranged } from "./corruption-jackknife.ts";
 import { offVariables } from "./corruption-off.ts";
 import { verdict } from "./corruption-verdict.ts";
 
@@ -159,14 +160,20 @@ function cellVariables({
         long_name: `95 % bootstrap interval over ${units.over}, ${side}`,
         detail: true,
       });
-      add("_effect_ci_low", interval("low"), ({ effectLow }) => effectLow);
-      add("_effect_ci_high", interval("high"), ({ effectHigh }) => effectHigh);
+      add("_effect_ci_low", interval("low"), ({ effectEnds }) => effectEnds.low);
+      add("_effect_ci_high", interval("high"), ({ effectEnds }) => effectEnds.high);
       add(
         "_normalized",
         { unit: "1", long_name: "restored share: 0 corrupted, 1 clean", ...detail },
-        ({ effect, peakCell, peakShare }) =>
-          effect.map((value) => (value * peakShare.value) / (effect[peakCell] ?? Number.NaN)),
+        ({ share }) => share,
       );
+      const ofShare = (side: string): Record<string, Json> => ({
+        ...interval(side),
+        unit: "1",
+        long_name: `95 % bootstrap interval over ${units.over}, ${side}; effect and gap resampled together`,
+      });
+      add("_normalized_ci_low", ofShare("low"), ({ shareEnds }) => shareEnds.low);
+      add("_normalized_ci_high", ofShare("high"), ({ shareEnds }) => shareEnds.high);
       add(
         "_detected",
         {
@@ -239,7 +246,7 @@ function summaryVariables(compared: Compared): Record<string, Variable> {
       over,
     );
     for (const side of ["low", "high"] as const) {
-      const about = `95 % bootstrap interval over ${compared.units.over}, ${side}`;
+      const about = `95 % jackknife interval over ${compared.units.over}, ${side}`;
       add(
         `${name}_ci_${side}`,
         about,
@@ -250,6 +257,13 @@ function summaryVariables(compared: Compared): Record<string, Variable> {
   };
   const placesOf = (grid: number): number =>
     layout.grids[grid]?.over === "head" ? model.architecture.heads : layout.roles.length;
+  addRanged(
+    "taken_share",
+    "what the corruption took over what the reference took",
+    // The gaps are those of the runs, whatever the grid.
+    (byMetric[0] ?? []).flatMap(({ findings }) => findings.map(({ taken }) => taken)),
+    ["metric", "corruption"],
+  );
   addRanged(
     "peak_share",
     "largest effect over what the corruption took",
@@ -300,7 +314,7 @@ function summaryVariables(compared: Compared): Record<string, Variable> {
     "metric_agreement",
     "Spearman's correlation of all cells' effects with those under another metric",
     layout.grids.flatMap((_, grid) =>
-      corruptions.flatMap((__, corruption) => (byCorruption[grid]?.[corruption]?.agreement ?? []).flat()),
+      corruptions.flatMap((__, corruption) => (byCorruption[grid]?.[corruption] ?? []).flat()),
     ),
     ["grid", "corruption", "metric", "other_metric"],
   );

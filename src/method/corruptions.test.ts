@@ -157,6 +157,26 @@ describe("laws", () => {
     }
   });
 
+  test("of several pairs with one differing token, what is restored before the first layer has the share 1 in every resample", async () => {
+    const pairs = [3, 5, 7].map((other, at) =>
+      idPair(replaced({ 0: 2 + at }), replaced({ 0: 2 + at, 3: other }), { answer, foil, id: String(at) }),
+    );
+    const found = await run(
+      { sites: ["resid_pre"], kinds: ["noise", "replacement", "zero"], factors: [3] },
+      pairs,
+    );
+    expect(found.attrs.options).toMatchObject({ samples: [7, 1, 1] }); // 7 · 3 noised runs are the first to reach 20
+    const roles = labels(found, "role");
+    // KL is lost in every run; of a gap that may be nothing there is no interval.
+    for (const suffix of ["", "_ci_low", "_ci_high"]) {
+      const shares = values(found, `resid_pre_kl_normalized${suffix}`);
+      for (const corruption of [0, 1, 2]) {
+        const at = corruption * LAYERS * roles.length + roles.indexOf("last corrupted token");
+        expect(shares[at]).toBeCloseTo(1, 8);
+      }
+    }
+  });
+
   test("both ways round, replacement takes the logit difference to its negative, and effects are the mean of both", async () => {
     const options = { kinds: ["replacement"], windows: [1] } as const;
     const both = await run({ ...options, symmetric: true }, [pair, ...others]);

@@ -25,11 +25,17 @@ import type { Model } from "../model/model.ts";
 import type { Pair } from "../model/pair.ts";
 import { mean } from "../numeric/statistics.ts";
 import type { Dataset } from "../result/result.ts";
-import { compare, type Effects } from "./corruption-agreement.ts";
+import { agreementOf, compare, type Effects } from "./corruption-agreement.ts";
 import { layOut } from "./corruption-cells.ts";
 import type { Compared } from "./corruption-compared.ts";
 import { offData } from "./corruption-distance.ts";
-import { type CorruptionOptions, corrupt, corruptionChecks, strayFaults } from "./corruption-kinds.ts";
+import {
+  type CorruptionOptions,
+  corrupt,
+  corruptionChecks,
+  defaultSamples,
+  strayFaults,
+} from "./corruption-kinds.ts";
 import { comparisonDataset } from "./corruption-summary.ts";
 import {
   type ComparedMetric,
@@ -80,9 +86,10 @@ const comparisonChecks: OptionChecks<ComparisonOptions> = {
  *
  * @returns for each grid (`mlp_out`, `mlp_out_window_5`, …) and metric, over (corruption, layer, role): `<grid>_<metric>`,
  * the metric of the restored run; `…_effect`, its change towards the clean run (for KL: its fall), with 95 % intervals over
- * pairs, or over samples of one pair; `…_normalized`, its share of what the corruption took; `…_detected`, 1 or −1 beyond
- * two standard deviations over the grid's cells. Over (grid, metric, corruption): `peak_share`, `peak_ratio`,
- * `detections`; `rank_agreement` with every other corruption. Over (corruption, layer, role): `distance`, `norm_ratio`,
+ * pairs, or over samples of one pair; `…_normalized`, its share of what the corruption took, with intervals; `…_detected`,
+ * 1 or −1 beyond two standard deviations over the grid's cells. Over (metric, corruption): `taken_share` of what the
+ * reference took. Over (grid, metric, corruption): `peak_share`, `peak_ratio`, `detections`; `rank_agreement` with every
+ * other corruption. Over (corruption, layer, role): `distance`, `norm_ratio`,
  * `entropy_shift` of the corrupted runs. `attrs.verdict` says in sentences where the methods part and what that rests on.
  * @throws InputError for unknown sites, pairs that a metric is not defined on, resampling without anything to draw from.
  */
@@ -98,7 +105,10 @@ export async function corruptionComparison(
   const all = options.symmetric ? bothWays(pairs) : pairs;
   const metrics = options.metrics ?? defaultMetrics(pairs);
   const layout = layOut(model, all, options);
-  const corrupted = await corrupt(model, all, options);
+  const corrupted = await corrupt(model, all, {
+    ...options,
+    samples: options.samples ?? defaultSamples(pairs.length),
+  });
   const { corruptions } = corrupted;
   const off = await offData(model, all, { layout, corrupted, references: options.references, seed });
   const values = await sweepCorruptions(model, {
@@ -144,9 +154,9 @@ export async function corruptionComparison(
     ),
     byCorruption: effects.map((list, grid) =>
       corruptions.map((_, corruption) =>
-        compare(
+        agreementOf(
           list.map((own) => own[corruption] as Effects),
-          { cells: layout.grids[grid]?.size ?? 0, reference: 0, seed },
+          layout.grids[grid]?.size ?? 0,
         ),
       ),
     ),

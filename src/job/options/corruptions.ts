@@ -6,7 +6,9 @@ import {
   corruptionKinds,
   DEFAULT_DRAWS,
   DEFAULT_FACTORS,
-  DEFAULT_SAMPLES,
+  LEAST_SAMPLES,
+  SINGLE_SAMPLES,
+  TOTAL_SAMPLES,
 } from "../../method/corruption-kinds.ts";
 import { type ComparedMetric, comparedMetrics } from "../../method/corruption-sweep.ts";
 import { choices, flag, indices, numbers, text, whole } from "../fields.ts";
@@ -57,7 +59,7 @@ export const corruptions: CommandOptions<CorruptionsOptions> = {
       read: whole(1, MAX_DRAWS),
       takes: "<n>",
       under: "corrupted",
-      help: `noised runs of each pair and deviation (default ${DEFAULT_SAMPLES})`,
+      help: `noised runs of each pair and deviation (default: ${SINGLE_SAMPLES} of one pair; of several as many as make ${TOTAL_SAMPLES}, at least ${LEAST_SAMPLES})`,
     },
     draws: { ...draws("other pairs", DEFAULT_DRAWS), under: "corrupted" },
     symmetric: { read: flag, under: "corrupted", help: "every pair in its reverse too: the foil as answer" },
