@@ -54,8 +54,8 @@ describe("a planted case", () => {
       metrics: ["logit_diff"],
       kinds: ["noise", "replacement", "zero"],
       factors: [3],
-      samples: 8,
     });
+    expect(found.attrs.options).toMatchObject({ samples: [40, 1, 1] });
     const names = labels(found, "corruption");
     const of = (name: string): number[] =>
       values(found, "mlp_out_logit_diff_effect").slice(names.indexOf(name) * 8, names.indexOf(name) * 8 + 8);
@@ -79,6 +79,27 @@ describe("a planted case", () => {
     expect((found.attrs.verdict as string[]).join("\n")).toContain(
       "Zero: parts from replacement in mlp_out (it alone finds layer 5, last corrupted token: 0.86 of what it took, against 0.00; replacement alone finds layer 1, last corrupted token: 1.00 of what it took, against 0.14)",
     );
+  });
+
+  test("where the samples do not tell whether noise takes a fifth, the verdict says so and how many would", async () => {
+    const asked = { sites: ["mlp_out"], windows: [1], metrics: ["logit_diff"], factors: [3] } as const;
+    const found = await run(net, planted, { ...asked, kinds: ["noise", "replacement"], samples: 8 });
+    const [value = 0, low = 0, high = 0] = ["", "_ci_low", "_ci_high"].map(
+      (side) => values(found, `taken_share${side}`)[0],
+    );
+    // The interval is Student's t of the eight samples' gaps over the 4 that replacement takes.
+    const [gap, ends] = [2 - (values(found, "baseline_logit_diff")[0] ?? 0), [low, high]];
+    expect(value).toBeCloseTo(gap / 4, 12);
+    expect(ends[0]).toBeLessThan(0.2);
+    expect(ends[1]).toBeGreaterThan(0.2);
+    expect(found.attrs.verdicts).toEqual([{ corruption: "noise 3σ", grid: "mlp_out", status: "untold" }]);
+    const percent = (share: number): number => Math.round(100 * share);
+    const wanted = Math.ceil((8 * ((value - low) / (value - 0.2)) ** 2) / 10) * 10;
+    expect((found.attrs.verdict as string[])[0]).toBe(
+      `Noise 3σ takes ${percent(value)} % (${percent(low)} to ${percent(high)} %) of what replacement takes: whether that is less than 20 %, and too little to restore, cannot be told, and so not what restores it either. About ${wanted} samples of noise would tell.`,
+    );
+    const more = await run(net, planted, { ...asked, kinds: ["noise", "replacement"], samples: wanted });
+    expect(more.attrs.verdicts).toEqual([{ corruption: "noise 3σ", grid: "mlp_out", status: "part" }]);
   });
 
   test("a corruption that takes nothing is not asked what restores it", async () => {

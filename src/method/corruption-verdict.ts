@@ -5,6 +5,7 @@
 
 import type { Dataset, Json } from "../result/result.ts";
 import { metricWords } from "../result/words.ts";
+import type { Ranged } from "./corruption-jackknife.ts";
 import { type ComparisonView, shownRoles, viewOf } from "./corruption-view.ts";
 
 /** Corruptions order cells alike from the first on, differently below the second (Spearman's correlation). */
@@ -16,6 +17,8 @@ const OTHER_SIZE = 1.5;
 const FOUND = 0.5;
 /** A corruption that takes less than this share of what the reference takes has nothing to be restored. */
 const WEAK = 0.2;
+/** More than this many times what there is will hardly be tried. */
+const MOST_TIMES = 10;
 /** A cell that stands out in this share of resamples is found; */
 const FIRM = 0.8;
 /** … and found by one corruption alone, if the other's share there is less than this part of it. */
@@ -25,12 +28,6 @@ const ALONE = 0.25;
  * nearer by it: natural states lie in a shell around their mean, and nothing natural is at the mean itself. So with norms.
  */
 const OFF_DATA = 1.25;
-
-interface Ranged {
-  readonly value: number;
-  readonly low: number;
-  readonly high: number;
-}
 
 interface Judged {
   readonly grid: string;
@@ -52,13 +49,12 @@ export function verdict(dataset: Dataset): Verdict {
   const table: Json[] = [];
   for (const corruption of view.corruptions) {
     if (corruption === view.reference) continue;
-    const taken = gapOf(dataset, view, corruption) / gapOf(dataset, view, view.reference);
-    if (!(taken >= WEAK)) {
-      const share = Number.isNaN(taken) ? "none" : percent(taken);
-      sentences.push(
-        `${capital(corruption)} takes ${share} of what ${view.reference} takes: too little to ask what restores it.`,
+    const strength = strengthOf(dataset, view, corruption);
+    if (strength.status !== "enough") {
+      sentences.push(strength.sentence);
+      table.push(
+        ...view.grids.map(({ name }): Json => ({ corruption, grid: name, status: strength.status })),
       );
-      table.push(...view.grids.map(({ name }): Json => ({ corruption, grid: name, status: "weak" })));
       continue;
     }
     const judged = view.grids.map(({ name }) => judge(dataset, view, { grid: name, corruption }));
@@ -68,6 +64,43 @@ export function verdict(dataset: Dataset): Verdict {
     );
   }
   return { sentences: [...sentences, ...metricWordsOf(view), basis(dataset, view)], table };
+}
+
+type Strength =
+  | { readonly status: "enough" }
+  | { readonly status: "weak" | "untold"; readonly sentence: string };
+
+/** Whether a corruption takes enough for something to be restored; where its interval does not tell, that is said. */
+function strengthOf(dataset: Dataset, view: ComparisonView, corruption: string): Strength {
+  const [metric = ""] = view.metrics;
+  const { reference } = view;
+  const taken = rangedOf(view, "taken_share", { metric, corruption });
+  const takes = `${capital(corruption)} takes ${percents(taken)} of what ${reference} takes`;
+  const [low, high] = [taken.low, taken.high].map((end) => (Number.isNaN(end) ? taken.value : end));
+  if (low !== undefined && low >= WEAK) return { status: "enough" };
+  // Nothing of nothing is too little as well.
+  if (!(high !== undefined && high >= WEAK))
+    return { status: "weak", sentence: `${takes}: too little to ask what restores it.` };
+  return {
+    status: "untold",
+    sentence: `${takes}: whether that is less than ${percent(WEAK)}, and too little to restore, cannot be told, and so not what restores it either. ${wouldTell(dataset, taken)}`,
+  };
+}
+
+/** How many samples or pairs would take the nearer end of an interval to the threshold, if nothing else changed. */
+function wouldTell({ attrs }: Dataset, { value, low, high }: Ranged): string {
+  const { pairs } = attrs.prompts as { readonly pairs: readonly Json[] };
+  const { samples } = attrs.options as { readonly samples: readonly number[] };
+  const [now, unit] =
+    attrs.intervals_over === "samples"
+      ? ([Math.max(...samples), "samples of noise"] as const)
+      : ([pairs.length, "pairs"] as const);
+  const half = value > WEAK ? value - low : high - value;
+  // Ends come nearer with the square root of the number.
+  const wanted = now * (half / Math.abs(value - WEAK)) ** 2;
+  return wanted > MOST_TIMES * now
+    ? `It is too near for more ${unit} to tell.`
+    : `About ${Math.ceil(wanted / 10) * 10} ${unit} would tell.`;
 }
 
 type CellSuffix = "_effect" | "_normalized" | "_detected_share";
@@ -256,14 +289,6 @@ function basis({ attrs }: Dataset, view: ComparisonView): string {
   return `${over} Distances: Mahalanobis, mean over layers, from ${natural.states} states of ${from}, covariance shrunk by ${natural.shrinkage?.toFixed(2)}.`;
 }
 
-/** What a corruption takes of the first metric, positive where it takes any. */
-function gapOf({ attrs }: Dataset, view: ComparisonView, corruption: string): number {
-  const [metric = ""] = view.metrics;
-  const clean = (attrs.baselines_clean as Readonly<Record<string, number>>)[metric] ?? Number.NaN;
-  const gap = clean - view.number(`baseline_${metric}`, { corruption });
-  return metric === "kl" ? -gap : gap;
-}
-
 function rangedOf(view: ComparisonView, variable: string, labels: Readonly<Record<string, string>>): Ranged {
   const of = (suffix: string): number => view.number(`${variable}${suffix}`, labels);
   return { value: of(""), low: of("_ci_low"), high: of("_ci_high") };
@@ -271,6 +296,12 @@ function rangedOf(view: ComparisonView, variable: string, labels: Readonly<Recor
 
 const wordOf = (metric: string): string => metricWords[metric] ?? metric;
 const percent = (share: number): string => `${Math.round(100 * share)} %`;
+function percents({ value, low, high }: Ranged): string {
+  if (Number.isNaN(value)) return "none";
+  return Number.isNaN(low)
+    ? percent(value)
+    : `${percent(value)} (${Math.round(100 * low)} to ${percent(high)})`;
+}
 const capital = (name: string): string => `${name.slice(0, 1).toUpperCase()}${name.slice(1)}`;
 
 function inWords({ value, low, high }: Ranged): string {

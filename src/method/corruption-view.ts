@@ -19,6 +19,8 @@ export interface ComparisonView {
   text(variable: string, labels: Readonly<Record<string, string | number>>): string;
   /** Corruptions that take too little for their shares to mean anything. */
   readonly weak: ReadonlySet<string>;
+  /** … and those of which the samples or pairs do not tell whether they do. */
+  readonly untold: ReadonlySet<string>;
 }
 
 /** Labels and look-up of a comparison. */
@@ -44,6 +46,8 @@ export function viewOf(dataset: Dataset): ComparisonView {
     readonly corruption: string;
     readonly status: string;
   }[];
+  const having = (wanted: string): Set<string> =>
+    new Set(verdicts.filter(({ status }) => status === wanted).map(({ corruption }) => corruption));
   return {
     corruptions: words("corruption"),
     reference: String(dataset.attrs.reference),
@@ -55,7 +59,8 @@ export function viewOf(dataset: Dataset): ComparisonView {
     })),
     number: (variable, labels) => Number(lookUp(variable, labels) ?? Number.NaN),
     text: (variable, labels) => String(lookUp(variable, labels) ?? ""),
-    weak: new Set(verdicts.filter(({ status }) => status === "weak").map(({ corruption }) => corruption)),
+    weak: having("weak"),
+    untold: having("untold"),
   };
 }
 

@@ -45,6 +45,14 @@ function doesLines(dataset: Dataset, view: ComparisonView, columns: number): str
   const clean = (dataset.attrs.baselines_clean ?? {}) as Readonly<Record<string, number>>;
   const rounded = (value: number, digits = 3): string =>
     Number.isNaN(value) ? "" : formatNumber(Number(value.toPrecision(digits)));
+  const [first] = view.metrics;
+  // Of the verdict's metric more digits and the interval; two digits of the others leave them room in 80 columns.
+  const baseline = (corruption: string, name: string): string => {
+    const of = (side: string): number => view.number(`baseline_${name}${side}`, { corruption });
+    const [value, low, high] = [of(""), of("_ci_low"), of("_ci_high")];
+    if (name !== first) return rounded(value, 2);
+    return Number.isNaN(low) ? rounded(value) : `${rounded(value)} (${rounded(low, 2)}, ${rounded(high, 2)})`;
+  };
   const titles: Column[] = [
     { title: "corruption", label: "name" },
     ...view.metrics.map((name) => right(short[name] ?? name)),
@@ -58,7 +66,7 @@ function doesLines(dataset: Dataset, view: ComparisonView, columns: number): str
       const of = (variable: string): number => view.number(variable, { corruption, role });
       return [
         corruption,
-        ...view.metrics.map((name) => rounded(view.number(`baseline_${name}`, { corruption }))),
+        ...view.metrics.map((name) => baseline(corruption, name)),
         rangedText(view, "off_distance", { corruption, role }),
         of("off_norm").toFixed(2),
         `${of("off_entropy") > 0 ? "+" : ""}${of("off_entropy").toFixed(2)}`,

@@ -56,6 +56,17 @@ const result = await corruptionComparison(net, [pair], {
   samples: 3,
 });
 
+/** The same from as many samples as a single pair gets, which tell what noise takes. */
+const told = await corruptionComparison(net, [pair], {
+  ...{
+    sites: ["mlp_out"],
+    windows: [1],
+    metrics: ["logit_diff"],
+    kinds: ["noise", "replacement"],
+    factors: [3],
+  },
+});
+
 /** Every object of a specification that has the key. */
 function having(spec: Json, key: string): Readonly<Record<string, Json>>[] {
   if (spec === null || typeof spec !== "object") return [];
@@ -96,4 +107,33 @@ test("the figure has all but what is too weak, draws without a warning, and rest
   expect(points.length).toBe(2 * LAYERS); // noise 3σ in two grids
   const one = plot(result, { sites: ["mlp_out_window_2_logit_diff"] });
   expect(shares(one).length).toBe(3 * LAYERS);
+});
+
+test("of three samples, which do not tell what noise takes, the figure says so", () => {
+  const said =
+    "Not judged, as the interval does not tell whether enough is taken for shares to mean anything: noise 3σ.";
+  expect(JSON.stringify(plot(result))).toContain(said);
+  expect(JSON.stringify(plot(told))).not.toContain("Not judged");
+});
+
+test("bands are the intervals of shares that the result holds", () => {
+  const bands = having(plot(told), "low").filter(({ layer }) => layer !== undefined);
+  expect(bands.length).toBe(LAYERS); // of noise; a single replacement has no interval
+  const ends = (side: string) =>
+    Array.from(told.dataVars[`mlp_out_logit_diff_normalized_ci_${side}`]?.data ?? [], Number).slice(
+      0,
+      LAYERS,
+    );
+  expect(bands.map(({ low }) => low)).toEqual(ends("low"));
+  expect(bands.map(({ high }) => high)).toEqual(ends("high"));
+});
+
+test("what the corrupted run has left comes with its interval", () => {
+  const [value, low, high] = ["", "_ci_low", "_ci_high"].map((side) =>
+    Number(Number(told.dataVars[`baseline_logit_diff${side}`]?.data[0]).toPrecision(side === "" ? 3 : 2)),
+  );
+  const line = terminal(told, { columns: 80 })
+    .split("\n")
+    .find((one) => one.startsWith("noise 3σ"));
+  expect(line?.replace(/ +/g, " ")).toContain(`noise 3σ ${value} (${low}, ${high}) `);
 });

@@ -71,7 +71,7 @@ export function comparisonViews(
     rows.push(row(names.map((grid, at) => scatter(draw, { grid, noises: shown, isFirst: at === 0 }))));
   }
   rows.push(offRow(draw));
-  const weak = [...view.weak];
+  const [weak, untold] = [[...view.weak], [...view.untold]];
   return {
     width: WIDTH,
     view: { vconcat: rows, spacing: 26, resolve: { scale: { color: "shared" } } },
@@ -79,6 +79,11 @@ export function comparisonViews(
       `Shares of what the corruption took of the ${metricWord(dataset)}: 0 corrupted run, 1 uncorrupted. Bands: 95 % intervals of ${view.reference} and the strongest noise.`,
       "Bottom: the corrupted runs before anything is restored; dashed: uncorrupted prompts; entropy in nat.",
       ...(weak.length > 0 ? [`Without shares, as too little is taken: ${weak.join(", ")}.`] : []),
+      ...(untold.length > 0
+        ? [
+            `Not judged, as the interval does not tell whether enough is taken for shares to mean anything: ${untold.join(", ")}.`,
+          ]
+        : []),
     ],
   };
 }
@@ -128,10 +133,8 @@ function lines(
       layersOf(dataset).map((layer) => {
         const labels = { corruption, layer, role };
         const share = view.number(`${grid}_${metric}_normalized`, labels);
-        const effect = view.number(`${grid}_${metric}_effect`, labels);
-        const scaled = (side: string): number =>
-          (view.number(`${grid}_${metric}_effect_ci_${side}`, labels) * share) / effect;
-        return { corruption, layer, share, low: scaled("low"), high: scaled("high") };
+        const end = (side: string): number => view.number(`${grid}_${metric}_normalized_ci_${side}`, labels);
+        return { corruption, layer, share, low: end("low"), high: end("high") };
       }),
     )
     .filter(({ share }) => !Number.isNaN(share));
@@ -151,11 +154,16 @@ function lines(
     width: panel,
     height: LOW_PANEL,
     layer: [
-      {
-        data: { values: bands },
-        mark: { type: "area", opacity: 0.15, aria: false },
-        encoding: { x, y: { field: "low", type: "quantitative", axis }, y2: { field: "high" }, color },
-      },
+      // A layer without rows has no extent, which is warned of.
+      ...(bands.length === 0
+        ? []
+        : [
+            {
+              data: { values: bands },
+              mark: { type: "area", opacity: 0.15, aria: false },
+              encoding: { x, y: { field: "low", type: "quantitative", axis }, y2: { field: "high" }, color },
+            },
+          ]),
       {
         data: { values: rows.map(({ corruption, layer, share }) => ({ corruption, layer, share })) },
         mark: { type: "line", strokeWidth: 1.7, aria: false },

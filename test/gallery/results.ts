@@ -46,6 +46,22 @@ export function comparedCorruptions(): Dataset {
       [`${name}_logit_diff_effect_ci_low`]: scaled(0.8, detail),
       [`${name}_logit_diff_effect_ci_high`]: scaled(1.2, detail),
       [`${name}_logit_diff_normalized`]: { ...shares, attrs: { unit: "1", detail: true } },
+      ...Object.fromEntries(
+        (
+          [
+            ["low", 0.8],
+            ["high", 1.2],
+          ] as const
+        ).map(([side, by]) => [
+          `${name}_logit_diff_normalized_ci_${side}`,
+          variable(
+            cells,
+            (corruption, layer, role) =>
+              by * Number(shares.data[(corruption * LAYERS + layer) * ROLES.length + role]),
+            { unit: "1", detail: true },
+          ),
+        ]),
+      ),
     };
   };
   const off = (values: readonly number[], least: number, grow: number): Variable =>
