@@ -59,7 +59,7 @@ export interface Result extends Dataset {
 export function result(dataset: Dataset): Result {
   return {
     ...dataset,
-    at: (variable, labels) => at(dataset, variable, labels),
+    at: (variable, labels = {}) => at(dataset, variable, labels),
     async save(file) {
       refuse(text(file, "file"));
       await save(dataset, file);
@@ -170,7 +170,7 @@ function promptsOf({ tokenizer }: Model, prompts: Prompts, faults: Fault[]): rea
     typeof given === "object" && given !== null && "clean" in given;
   const pairs = all.filter(isPair);
   if (pairs.length > 0 && pairs.length < all.length) {
-    const found = `${pairs.length} pairs and ${all.length - pairs.length} others`;
+    const found = `${pairs.length} of them pairs, ${all.length - pairs.length} not`;
     faults.push({ where: "prompts", found, wanted: "pairs alone, or prompts alone" });
   }
   const prepared =

@@ -94,7 +94,9 @@ export const tracingChecks: OptionChecks<TracingOptions> = {
   antithetic: flag,
   noise: nested<Tensor>({
     shape: required(listOf(whole(1), "whole numbers")),
-    data: required(such<Tensor["data"]>("an array of numbers", (given) => ArrayBuffer.isView(given))),
+    data: required(
+      such<Tensor["data"]>("a typed array, such as a Float32Array", (given) => ArrayBuffer.isView(given)),
+    ),
   }),
   window: whole(1, MAX_WINDOW),
   windowBefore: whole(0, MAX_WINDOW),

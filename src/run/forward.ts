@@ -3,7 +3,7 @@
  * shared or skipped, so this is what the sweep is verified against.
  */
 
-import { inputError, refuse } from "../core/errors.ts";
+import { type Fault, refuse } from "../core/errors.ts";
 import {
   type Check,
   listOf,
@@ -88,10 +88,7 @@ export async function forward(
   const { architecture, definition, backend } = model;
   const { capture = [], edits = [], runs = [], stopAfter = definition.blocks.length } = options;
   if (sequences.length === 0) return { caches: [], residuals: [] };
-  if (edits.length > sequences.length) {
-    const wanted = `one list for each sequence, of which there are ${sequences.length}`;
-    throw inputError("options.edits", `${edits.length} lists`, wanted);
-  }
+  refuse(absentFaults(model, sequences, options));
   requireLayers(edits.flat(), definition.blocks.length);
   const order = sequences
     .map((_, index) => index)
@@ -138,6 +135,31 @@ export async function forward(
   }
   const caches = sequences.map((ids, sequence) => makeCache(model, ids, values[sequence] ?? new Map()));
   return { caches, residuals };
+}
+
+/** Sequences without a token, layers that the model does not have, and edits of sequences that are not there. */
+function absentFaults(
+  { definition }: Model,
+  sequences: readonly (readonly number[])[],
+  { capture = [], edits = [], stopAfter = 0 }: ForwardOptions,
+): Fault[] {
+  const layers = definition.blocks.length;
+  const faults = sequences.flatMap(({ length }, index): Fault[] =>
+    length > 0 ? [] : [{ where: `sequences[${index}]`, found: "no token", wanted: "at least one" }],
+  );
+  for (const [index, { layers: named = [] }] of capture.entries()) {
+    const outside = named.filter((layer) => layer >= layers);
+    if (outside.length === 0) continue;
+    const where = `options.capture[${index}].layers`;
+    faults.push({ where, found: outside.join(", "), wanted: `0 to ${layers - 1}` });
+  }
+  if (stopAfter > layers)
+    faults.push({ where: "options.stopAfter", found: String(stopAfter), wanted: `at most ${layers} layers` });
+  if (edits.length > sequences.length) {
+    const wanted = `one list for each sequence, of which there are ${sequences.length}`;
+    faults.push({ where: "options.edits", found: `${edits.length} lists`, wanted });
+  }
+  return faults;
 }
 
 function makeCache(model: Model, ids: readonly number[], values: ReadonlyMap<string, FloatArray>): Cache {
