@@ -1,9 +1,9 @@
 /** @file What units say together: sizes, shares, order, shared detections; and what their intervals cover. */
 import { describe, expect, test } from "vitest";
 import { random } from "../core/random.ts";
+import type { Ranged } from "../numeric/jackknife.ts";
 import { bootstrapRatio, drawResamples, mean } from "../numeric/statistics.ts";
 import { agreementOf, compare, type Effects, type Finding } from "./corruption-agreement.ts";
-import type { Ranged } from "./corruption-jackknife.ts";
 
 describe("agreement", () => {
   const CELLS = 12;

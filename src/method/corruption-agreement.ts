@@ -3,9 +3,9 @@
  * interval. Means and shares of cells are resampled; ranks and largest values, which resamples would bias, are jackknifed.
  */
 
+import { jackknife, leftOut, type Ranged } from "../numeric/jackknife.ts";
 import { largestAt, meanOfRows, middle, outlying } from "../numeric/resampled.ts";
 import { drawResamples, mean, pearson, ranks } from "../numeric/statistics.ts";
-import { jackknife, leftOut, type Ranged } from "./corruption-jackknife.ts";
 
 /** Standard deviations from the mean beyond which a cell counts as detected (Zhang & Nanda 2024, section 3). */
 const DETECTION_DEVIATIONS = 2;

@@ -1,10 +1,10 @@
 /** @file All numbers of a corruption comparison, before they are put into words and variables. */
 
 import type { Model } from "../model/model.ts";
+import type { Ranged } from "../numeric/jackknife.ts";
 import type { Agreement, Comparison } from "./corruption-agreement.ts";
 import type { Layout } from "./corruption-cells.ts";
 import type { OffData } from "./corruption-distance.ts";
-import type { Ranged } from "./corruption-jackknife.ts";
 import type { Corrupted } from "./corruption-kinds.ts";
 import type { ComparedMetric, ComparedValues } from "./corruption-sweep.ts";
 import type { Units } from "./corruption-units.ts";

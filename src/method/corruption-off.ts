@@ -1,12 +1,12 @@
 /** @file How far off the data each corruption is, as variables: by layer and kind of token, and in summary. */
 
 import { metrics as known } from "../metric/metric.ts";
+import type { Ranged } from "../numeric/jackknife.ts";
 import { columnMeans } from "../numeric/resampled.ts";
 import { bootstrapMean, drawResamples, mean } from "../numeric/statistics.ts";
 import type { Variable } from "../result/result.ts";
 import type { Compared, OffSummary } from "./corruption-compared.ts";
 import type { RunStates } from "./corruption-distance.ts";
-import type { Ranged } from "./corruption-jackknife.ts";
 
 /** Distance, norm and entropy of the corrupted runs, and the metrics of these runs. */
 export function offVariables(compared: Compared): Record<string, Variable> {

@@ -2,13 +2,13 @@
 
 import { metrics as known } from "../metric/metric.ts";
 import type { Pair } from "../model/pair.ts";
+import type { Ranged } from "../numeric/jackknife.ts";
 import { columnMeans } from "../numeric/resampled.ts";
 import { mean } from "../numeric/statistics.ts";
 import type { Dataset, Json, Variable } from "../result/result.ts";
 import { dataset } from "../result/result.ts";
 import type { Finding } from "./corruption-agreement.ts";
 import type { Compared } from "./corruption-compared.ts";
-import type { Ranged } from "./corruption-jackknife.ts";
 import { offVariables } from "./corruption-off.ts";
 import { verdict } from "./corruption-verdict.ts";
 

@@ -3,9 +3,9 @@
  * it follows from what the result holds.
  */
 
+import type { Ranged } from "../numeric/jackknife.ts";
 import type { Dataset, Json } from "../result/result.ts";
 import { metricWords } from "../result/words.ts";
-import type { Ranged } from "./corruption-jackknife.ts";
 import { type ComparisonView, shownRoles, viewOf } from "./corruption-view.ts";
 
 /** Corruptions order cells alike from the first on, differently below the second (Spearman's correlation). */

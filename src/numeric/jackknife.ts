@@ -6,8 +6,8 @@
  * itself, which has gone the same way from the truth. Leaving units out one by one repeats none.
  */
 
-import { mean } from "../numeric/statistics.ts";
-import { studentQuantile } from "../numeric/welch.ts";
+import { mean } from "./statistics.ts";
+import { studentQuantile } from "./welch.ts";
 
 /** A number with a 95 % interval; the ends are NaN where there is none. */
 export interface Ranged {

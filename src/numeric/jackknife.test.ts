@@ -1,9 +1,9 @@
 /** @file The jackknife against closed forms: Student's t of a mean, two samples, groups, the ends of a range. */
 import { expect, test } from "vitest";
 import { random } from "../core/random.ts";
-import { mean, standardError } from "../numeric/statistics.ts";
-import { studentQuantile } from "../numeric/welch.ts";
-import { jackknife, leftOut } from "./corruption-jackknife.ts";
+import { jackknife, leftOut } from "./jackknife.ts";
+import { mean, standardError } from "./statistics.ts";
+import { studentQuantile } from "./welch.ts";
 
 const without = (values: readonly number[], of: (some: number[]) => number): number[] =>
   leftOut(values.length).map((rest) => of(Array.from(rest, (unit) => values[unit] ?? Number.NaN)));
