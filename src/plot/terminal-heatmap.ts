@@ -34,6 +34,39 @@ export function cellStyle(panel: Panel & { y: Axis }, { columns }: HeatMapOption
   return perBlock * MAX_NUMBER_BLOCKS >= panel.x.labels.length ? "number" : "tenths";
 }
 
+/** A panel as it is drawn, and which of its columns are left out. */
+export interface Narrowed {
+  readonly panel: Panel & { readonly y: Axis };
+  readonly leftOut: readonly (string | number)[];
+}
+
+/**
+ * A panel without the columns in which every cell has exactly no effect, where it needs fewer blocks of numbers then: they are
+ * most of it where prompts differ late. Where no others are left, they stay.
+ */
+export function narrowed(panel: Panel & { readonly y: Axis }, { columns }: HeatMapOptions): Narrowed {
+  const { x, y, cells } = panel;
+  const blocks = (count: number): number =>
+    Math.ceil(count / Math.max(1, Math.floor(roomForCells(y, columns) / NUMBER_WIDTH)));
+  const still = new Uint32Array(x.labels.length);
+  for (const cell of cells) if (cell.effect === 0) still[cell.x] = (still[cell.x] ?? 0) + 1;
+  const isLeftOut = (column: number): boolean => still[column] === y.labels.length;
+  const kept = [...x.labels.keys()].filter((column) => !isLeftOut(column));
+  if (kept.length === 0 || blocks(kept.length) === blocks(x.labels.length)) return { panel, leftOut: [] };
+  const place = new Map(kept.map((column, index) => [column, index]));
+  return {
+    panel: {
+      ...panel,
+      x: { ...x, labels: x.labels.filter((_, column) => place.has(column)) },
+      cells: cells.flatMap((cell) => {
+        const column = place.get(cell.x);
+        return column === undefined ? [] : [{ ...cell, x: column }];
+      }),
+    },
+    leftOut: x.labels.flatMap(({ label }, column) => (place.has(column) ? [] : [label])),
+  };
+}
+
 /** The lines of a heat map; as many blocks beneath each other as the width asks for, of about the same width. */
 export function heatMapLines(panel: Panel & { y: Axis }, options: HeatMapOptions): string[] {
   const labelWidth = rowLabelWidth(panel.y);

@@ -128,6 +128,27 @@ test("a map that is too wide goes on in blocks of about the same width, and keep
   expect(text).not.toContain("tenths");
 });
 
+test("columns without any effect are left out where the map then needs fewer blocks, and named", () => {
+  const late = (columns: number): string =>
+    terminal(
+      dataset({
+        attrs,
+        dims: { layer: 2, pos: 20 },
+        coords: { pos: range("pos", 20) },
+        dataVars: {
+          z: variable({ layer: 2, pos: 20 }, (_, pos) => -5.485 + (pos < 11 || pos === 14 ? 0 : pos / 10)),
+        },
+      }),
+      { columns },
+    );
+  const kept = [11, 12, 13, 15, 16, 17, 18, 19].map((pos) => compactNumber(pos / 10));
+  expect(rowOf(late(80), 0)).toEqual(kept);
+  expect(late(80)).toContain("left out, no effect at all: position 0 to 10, 14\n");
+  expect(late(80)).not.toContain("·: ");
+  expect(rowOf(late(130), 0)).toHaveLength(20); // all fit
+  expect(late(130)).not.toContain("left out");
+});
+
 test("beyond three blocks it gets tenths, with the largest effect in its heading; no column is lost", () => {
   for (const color of ["none", "256"] as const) {
     const text = terminal(alongPositions(40), { columns: 64, color }).replace(sequences, "");
@@ -142,7 +163,7 @@ test("no effect at all and little of one have symbols of their own, each explain
   const legend = (text: string): string[] => text.split("\n").filter((line) => /[·0]: /.test(line));
   expect(legend(terminal(alongPositions(30), { columns: 80 }))).toEqual(["·: no effect at all"]);
   expect(legend(terminal(layerByHead(), { columns: 80 }))).toEqual(["0: an effect that rounds to 0"]);
-  expect(legend(terminal(layerByPosition(), { columns: 80 }))).toEqual([
+  expect(legend(terminal(layerByPosition(), { columns: 120 }))).toEqual([
     "·: no effect at all; 0: an effect that rounds to 0",
   ]);
   expect(legend(terminal(alongPositions(40), { columns: 70 }))).toEqual([

@@ -30,6 +30,7 @@ import {
   heatMapLines,
   LITTLE_EFFECT,
   NO_EFFECT,
+  narrowed,
 } from "./terminal-heatmap.ts";
 
 export interface TerminalOptions extends PanelOptions {
@@ -67,16 +68,20 @@ export function terminal(dataset: Dataset, options: TerminalOptions = {}): strin
   const { panels, limit, notes } = layPanels(dataset, { ...options, maxPanels: options.maxPanels ?? 6 });
   const map: HeatMapOptions = { columns, color, limit, unitFactor: unitFactor(limit) };
   const barLimits = limitsByUnit(dataset, panels);
-  for (const panel of panels) {
-    const { y } = panel;
-    lines.push("", ...wrap(heading(dataset, panel, map), columns));
-    lines.push(
-      ...(y === undefined
-        ? barTable(panel, { columns, color, limit: barLimits.get(unitsOf(dataset, panel)) ?? 0 })
-        : heatMapLines({ ...panel, y }, map)),
-    );
+  const maps: (Panel & { y: Axis })[] = [];
+  for (const whole of panels) {
+    const { y } = whole;
+    if (y === undefined) {
+      lines.push("", ...wrap(heading(dataset, whole, map), columns));
+      lines.push(...barTable(whole, { columns, color, limit: barLimits.get(unitsOf(dataset, whole)) ?? 0 }));
+      continue;
+    }
+    const { panel, leftOut } = narrowed({ ...whole, y }, map);
+    maps.push(panel);
+    lines.push("", ...wrap(heading(dataset, panel, map), columns), ...heatMapLines(panel, map));
+    if (leftOut.length > 0)
+      lines.push(...wrap(`left out, no effect at all: ${panel.x.title} ${rangesOf(leftOut)}`, columns));
   }
-  const maps = panels.flatMap(({ y, ...panel }) => (y === undefined ? [] : [{ ...panel, y }]));
   lines.push("");
   if (maps.length > 0) {
     lines.push(...maps.slice(0, 1).flatMap(({ x }) => differing(x, columns)));
@@ -105,6 +110,17 @@ function rankedSites(
   return sites?.every((name) => isByPair(dataset, name))
     ? drawn
     : drawn.filter((name) => !isByPair(dataset, name));
+}
+
+/** `0 to 9, 11`, neighbouring whole numbers together. */
+function rangesOf(labels: readonly (string | number)[]): string {
+  const runs: (string | number)[][] = [];
+  for (const label of labels) {
+    const run = runs.at(-1);
+    if (run !== undefined && typeof label === "number" && label === Number(run.at(-1)) + 1) run.push(label);
+    else runs.push([label]);
+  }
+  return runs.map((run) => (run.length > 2 ? `${run[0]} to ${run.at(-1)}` : run.join(", "))).join(", ");
 }
 
 function finish(lines: readonly string[]): string {
