@@ -26,9 +26,8 @@ import type { MetricName, MetricPlan } from "../metric/plan.ts";
 import { defaultMetric, metricNames, metricPlans } from "../metric/plan.ts";
 import type { Model } from "../model/model.ts";
 import type { Pair } from "../model/pair.ts";
-import type { Interval } from "../numeric/statistics.ts";
-import { bootstrapMean, mean } from "../numeric/statistics.ts";
-import type { Dataset, Json, Variable } from "../result/result.ts";
+import { mean } from "../numeric/statistics.ts";
+import type { Dataset, Json } from "../result/result.ts";
 import { dataset } from "../result/result.ts";
 import { MAX_DRAWS } from "./ablation.ts";
 import { agreement, agreementWarnings } from "./agreement.ts";
@@ -41,10 +40,11 @@ import { checkedCells } from "./attribution-faults.ts";
 import type { IntegratedOver, StepRule } from "./attribution-gradients.ts";
 import { integratedOver, integrateEffects, MAX_STEPS, stepRules } from "./attribution-gradients.ts";
 import { attributionRuns } from "./attribution-runs.ts";
+import { estimateVariables } from "./attribution-variables.ts";
 import { baselineAttributes } from "./baselines.ts";
 import type { Chosen, GridOptions } from "./grid.ts";
 import { chosenChecks, lengthsOf } from "./grid.ts";
-import { type Bootstrap, bootstrapOf, intervalVariables } from "./intervals.ts";
+import { bootstrapOf } from "./intervals.ts";
 import { pairFaults } from "./prompt-faults.ts";
 import { provenance } from "./provenance.ts";
 import { coordsOf, dimsOf } from "./summary.ts";
@@ -321,7 +321,7 @@ export async function attribution(
     attrs: { ...attrs, ...bootstrap?.attrs },
     dims: dimsOf(summary.grids, perPair ? pairs.length : undefined),
     coords: coordsOf(summary, { perPair, metric: setup.metric }),
-    dataVars: variables(setup, found, { top, exactByPair, unit, bootstrap, perPair }),
+    dataVars: estimateVariables(setup, found, { top, exactByPair, unit, bootstrap, perPair }),
   });
 }
 
@@ -344,74 +344,9 @@ function named(estimator: Estimator): Record<string, Json> {
   }
 }
 
-const NO_INTERVAL: Interval = { estimate: Number.NaN, low: Number.NaN, high: Number.NaN };
-
 /** What to do where estimates cannot be gone by. */
 const INSTEAD: Readonly<Record<Estimator["kind"], string>> = {
   atp: "try --method ig, or patch",
   "atp-star": "try --method ig, or patch",
   ig: "try more --steps, or patch",
 };
-
-function variables(
-  { cells, pairs }: AttributionSetup,
-  found: Estimates,
-  how: {
-    readonly top: readonly RankedCell[];
-    /** [cell of top][pair] */
-    readonly exactByPair: readonly (readonly number[])[];
-    readonly unit: string;
-    readonly bootstrap: Bootstrap | undefined;
-    readonly perPair: boolean;
-  },
-): Record<string, Variable> {
-  const { top, exactByPair, unit, bootstrap, perPair } = how;
-  const dataVars: Record<string, Variable> = {};
-  for (const [index, { grid }] of cells.entries()) {
-    const signed = found.signed[index] ?? new Float64Array(0);
-    const score = found.score[index] ?? new Float64Array(0);
-    const column = (values: Float64Array, cell: number): Float64Array =>
-      Float64Array.from(pairs, (_, pair) => values[pair * grid.size + cell] ?? Number.NaN);
-    const add = (suffix: string, attrs: Record<string, Json>, of: (cell: number) => number): void => {
-      const data = Float64Array.from({ length: grid.size }, (_, cell) => of(cell));
-      dataVars[grid.name + suffix] = { dims: [...grid.dims], data, attrs: { unit, ...attrs } };
-    };
-    add("", { quantity: "estimate", long_name: "estimated effect of patching" }, (cell) =>
-      mean(column(signed, cell)),
-    );
-    add("_score", { detail: true, long_name: "mean size of the estimate over pairs: the ranking" }, (cell) =>
-      mean(column(score, cell)),
-    );
-    const intervals = (name: string, valuesOf: (cell: number) => readonly number[] | Float64Array): void => {
-      if (bootstrap === undefined) return;
-      const drawn = bootstrap.drawn(pairs.length);
-      const of = (cell: number): Interval => {
-        const own = valuesOf(cell);
-        return own.length === 0 ? NO_INTERVAL : bootstrapMean(own, drawn);
-      };
-      const { dims, size } = grid;
-      Object.assign(dataVars, intervalVariables(name, { dims, unit, over: "pairs", cells: size, of }));
-    };
-    intervals(grid.name, (cell) => column(signed, cell));
-    if (top.length > 0) {
-      const known = new Map(
-        top.flatMap((place, i) =>
-          place.grid === index ? [[place.cell, exactByPair[i] ?? []] as const] : [],
-        ),
-      );
-      const valuesOf = (cell: number): readonly number[] => known.get(cell) ?? [];
-      add("_exact", { long_name: "exact effect of patching, where verified" }, (cell) =>
-        mean(valuesOf(cell)),
-      );
-      intervals(`${grid.name}_exact`, valuesOf);
-    }
-    if (perPair) {
-      dataVars[`${grid.name}_per_pair`] = {
-        dims: ["pair", ...grid.dims],
-        data: signed,
-        attrs: { unit, detail: true, long_name: "estimated effect of patching, by pair" },
-      };
-    }
-  }
-  return dataVars;
-}
