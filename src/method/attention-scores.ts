@@ -11,6 +11,7 @@ import { projectRows, subtractRow } from "../numeric/projection.ts";
 import { type Direction, directions } from "../run/direction.ts";
 import { type Cache, type Capture, forward } from "../run/forward.ts";
 import { runPart, type WeightedProgram } from "../run/part.ts";
+import { withWeights } from "../run/with-layer.ts";
 
 /** Attention of one layer on one prompt. */
 export interface LayerAttention {
@@ -63,21 +64,22 @@ export async function readAttention(
       const { caches } = await forward(model, batch, { capture, stopAfter: Math.max(...chunk) + 1 });
       for (const layer of chunk) {
         const program = model.definition.blocks[layer] as WeightedProgram["program"];
-        const block: WeightedProgram = { program, weights: await model.weights.get(layer) };
-        for (const [index, cache] of caches.entries()) {
-          const pattern = cache.get("pattern", layer).data;
-          const written = await writtenFrom(model, block, { cache, layer });
-          const { tokens = [], columns = cache.ids } = ways[index] ?? {};
-          onLayer({
-            prompt: start + index,
-            layer,
-            pattern,
-            valuePattern: valueWeighted(pattern, written.raw, heads),
-            standings: standingsOf(written.added, { tokens, columns, heads, dModel }),
-          });
-          onProgress?.(++done, sequences.length * layers.length);
-        }
-        model.weights.release(layer);
+        await withWeights(model, layer, async (weights) => {
+          const block: WeightedProgram = { program, weights };
+          for (const [index, cache] of caches.entries()) {
+            const pattern = cache.get("pattern", layer).data;
+            const written = await writtenFrom(model, block, { cache, layer });
+            const { tokens = [], columns = cache.ids } = ways[index] ?? {};
+            onLayer({
+              prompt: start + index,
+              layer,
+              pattern,
+              valuePattern: valueWeighted(pattern, written.raw, heads),
+              standings: standingsOf(written.added, { tokens, columns, heads, dModel }),
+            });
+            onProgress?.(++done, sequences.length * layers.length);
+          }
+        });
       }
     }
   }

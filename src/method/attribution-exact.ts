@@ -111,12 +111,7 @@ async function variantEffects(
       ...(onProgress === undefined ? {} : { onProgress }),
       ...(signal === undefined ? {} : { signal }),
       onRun(run, reading) {
-        if (own.has(run)) return;
-        const kept = reading.map((position) => ({
-          ...position,
-          ...(position.logits && { logits: position.logits.slice() }),
-        }));
-        own.set(run, kept);
+        if (!own.has(run)) own.set(run, reading);
       },
       onReading(index, reading) {
         effects[index] = metricOf(pairOf(index), reading);

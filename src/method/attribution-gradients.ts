@@ -139,7 +139,7 @@ async function alongInputs(
   { path, options, add }: Along,
 ): Promise<{ readonly forwards: number; readonly backwards: number }> {
   const { cells } = options;
-  const { values: first } = await path.at(0);
+  const first = await path.values(0);
   let backwards = 0;
   for (const alpha of stepsOf(options.rule, options.steps)) {
     const edits = pairs.map((pair, row) => [
@@ -162,7 +162,7 @@ async function alongInputs(
       lowest: lowestLayer(model, cells),
       async onLayer({ layer, streams: [stream] }) {
         if (stream === undefined) return;
-        const { values } = await path.at(layer.index);
+        const values = await path.values(layer.index);
         for (const [grid, part] of cells.entries()) {
           if (part.cellOf(layer.index) === undefined || !layer.program.sites.has(part.site)) continue;
           for (const row of pairs.keys()) {
@@ -208,11 +208,9 @@ async function alongActivations(
   let forwards = 0;
   let backwards = 0;
   for (const [grid, part] of options.cells.entries()) {
-    for (const index of model.definition.blocks.keys()) {
-      if (part.cellOf(index) === undefined) continue;
-      const { layer, values } = await path.at(index);
-      if (!layer.program.sites.has(part.site)) continue;
-      const value = values.get(part.site);
+    for (const [index, program] of model.definition.blocks.entries()) {
+      if (part.cellOf(index) === undefined || !program.sites.has(part.site)) continue;
+      const value = (await path.values(index)).get(part.site);
       for (const alpha of alphas) {
         const edits = pairs.map((pair, row) => [
           between(model, pair, { site: part.site, layer: index, value, path, row, pairs, alpha, options }),

@@ -11,6 +11,7 @@ import type { CircuitMask } from "../run/circuit-pass.ts";
 import { runCircuits } from "../run/circuit-run.ts";
 import type { Reading } from "../run/read.ts";
 import { readRows } from "../run/read.ts";
+import { lastingReading } from "../run/sweep.ts";
 import type { SweepRun } from "../run/variant.ts";
 import { pairRuns } from "./measure.ts";
 
@@ -100,10 +101,7 @@ async function metricsOf(
   await readRows(model, rows, {
     reads: () => read,
     onReading({ row }, reading) {
-      clean ??= reading.map((position) => ({
-        ...position,
-        ...(position.logits && { logits: position.logits.slice() }),
-      }));
+      clean ??= lastingReading(reading);
       metrics[row] = evaluateMetric(plan, reading, clean);
     },
   });

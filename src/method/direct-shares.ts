@@ -7,6 +7,7 @@ import type { Direction } from "../run/direction.ts";
 import type { Cache, Capture } from "../run/forward.ts";
 import { runPart, type WeightedProgram } from "../run/part.ts";
 import type { SiteName } from "../run/site.ts";
+import { withWeights } from "../run/with-layer.ts";
 
 /** A captured run and the position whose logits are split. */
 export interface ShareRun {
@@ -87,26 +88,28 @@ export async function layerShares(
     neuronBias: options.neuronLayers.length > 0 ? new Float64Array(options.neuronLayers.length) : undefined,
   }));
   for (const [layer, program] of model.definition.blocks.entries()) {
-    const block: WeightedProgram = { program, weights: await model.weights.get(layer) };
-    if (layer + 1 < layers) model.weights.prefetch(layer + 1);
-    const attention = await attentionShares(model, block, { runs, layer, sources: options.sources });
-    for (const [index, run] of runs.entries()) {
-      const into = found[index] as (typeof found)[number];
-      const { head, source, bias } = attention[index] as AttentionShares;
-      into.head.set(head, layer * heads);
-      into.bias += bias;
-      if (source !== undefined) into.headSource?.set(source, layer * source.length);
-      if (program.sites.has("mlp_out")) {
-        into.mlp[layer] = dot(rowAt(run, "mlp_out", layer), run.direction.weights);
+    await withWeights(model, layer, async (weights) => {
+      const block: WeightedProgram = { program, weights };
+      if (layer + 1 < layers) model.weights.prefetch(layer + 1);
+      const attention = await attentionShares(model, block, { runs, layer, sources: options.sources });
+      for (const [index, run] of runs.entries()) {
+        const into = found[index] as (typeof found)[number];
+        const { head, source, bias } = attention[index] as AttentionShares;
+        into.head.set(head, layer * heads);
+        into.bias += bias;
+        if (source !== undefined) into.headSource?.set(source, layer * source.length);
+        if (program.sites.has("mlp_out")) {
+          into.mlp[layer] = dot(rowAt(run, "mlp_out", layer), run.direction.weights);
+        }
       }
-    }
-    const chosen = options.neuronLayers.indexOf(layer);
-    if (chosen < 0) continue;
-    const split = await neuronShares(model, block, { runs, layer });
-    for (const [index, { neuron, bias }] of split.entries()) {
-      found[index]?.neuron?.set(neuron, chosen * neuron.length);
-      found[index]?.neuronBias?.set([bias], chosen);
-    }
+      const chosen = options.neuronLayers.indexOf(layer);
+      if (chosen < 0) return;
+      const split = await neuronShares(model, block, { runs, layer });
+      for (const [index, { neuron, bias }] of split.entries()) {
+        found[index]?.neuron?.set(neuron, chosen * neuron.length);
+        found[index]?.neuronBias?.set([bias], chosen);
+      }
+    });
   }
   return found;
 }
@@ -131,7 +134,6 @@ async function endShares(
 ): Promise<{ readonly embed: readonly number[]; readonly posEmbed: readonly number[] | undefined }> {
   const { embed: program } = model.definition;
   const width = model.architecture.dModel;
-  const part = { program, weights: await model.weights.get("ends") };
   const given: Record<string, Tensor> = {
     ids: {
       data: Int32Array.from(runs, ({ cache, position }) => cache.ids[position] ?? 0),
@@ -139,21 +141,19 @@ async function endShares(
     },
     positions: { data: Int32Array.from(runs, ({ position }) => position), shape: [runs.length] },
   };
-  const of = async (want: string): Promise<number[]> => {
-    // Ids are no site of the program, so that they are given beside the weights.
-    const rows = await runPart(
-      model,
-      { program, weights: { ...part.weights, ...given } },
-      { given: {}, want },
-    );
-    return runs.map(({ direction }, index) =>
-      dot(rows.subarray(index * width, (index + 1) * width), direction.weights),
-    );
-  };
-  return {
-    embed: await of(program.sites.has("embed") ? "embed" : "resid_pre"),
-    posEmbed: program.sites.has("pos_embed") ? await of("pos_embed") : undefined,
-  };
+  return withWeights(model, "ends", async (weights) => {
+    const of = async (want: string): Promise<number[]> => {
+      // Ids are no site of the program, so that they are given beside the weights.
+      const rows = await runPart(model, { program, weights: { ...weights, ...given } }, { given: {}, want });
+      return runs.map(({ direction }, index) =>
+        dot(rows.subarray(index * width, (index + 1) * width), direction.weights),
+      );
+    };
+    return {
+      embed: await of(program.sites.has("embed") ? "embed" : "resid_pre"),
+      posEmbed: program.sites.has("pos_embed") ? await of("pos_embed") : undefined,
+    };
+  });
 }
 
 interface AttentionShares {

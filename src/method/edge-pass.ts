@@ -203,7 +203,7 @@ async function rawOutputs(
   const raw = new Map<number, FloatArray>();
   for (const [layer, block] of model.definition.blocks.entries()) {
     if (!block.sites.has("attn_raw")) continue;
-    const value = (await path.at(layer)).values.get("attn_raw");
+    const value = (await path.values(layer)).get("attn_raw");
     if (value !== undefined) raw.set(layer, value as FloatArray);
   }
   return (layer) => raw.get(layer);

@@ -275,7 +275,7 @@ async function movedEdits(
   const difference = { input: differences.input, head: differences.z[layer], mlp: differences.mlp[layer] }[
     kind
   ];
-  const value = (await path.at(layer)).values.get(site) as FloatArray | undefined;
+  const value = (await path.values(layer)).get(site) as FloatArray | undefined;
   if (value === undefined || difference === undefined)
     throw new Error(`${site} of layer ${layer} was not kept`);
   const width = value.length / path.batch.tokens;

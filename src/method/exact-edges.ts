@@ -31,6 +31,7 @@ import { edgeVariants } from "../run/edge-variants.ts";
 import type { Edit } from "../run/edit.ts";
 import { planSweep } from "../run/plan.ts";
 import type { Reading } from "../run/read.ts";
+import { lastingReading } from "../run/sweep.ts";
 import type { SweepRun } from "../run/variant.ts";
 import { meanOver } from "./mean-over.ts";
 import type { MeasuredVariants, SweepWork } from "./measure.ts";
@@ -256,12 +257,7 @@ async function verify(
     const base = baseRun(pair, direction);
     let clean = cleanOf.get(pair);
     if (clean === undefined) {
-      clean = await read(cleanRun(pair), [], (reading) =>
-        reading.map((position) => ({
-          ...position,
-          ...(position.logits && { logits: position.logits.slice() }),
-        })),
-      );
+      clean = await read(cleanRun(pair), [], lastingReading);
       cleanOf.set(pair, clean);
       const reference: Reading = clean;
       const own = await read(base, [], (reading) => evaluateMetric(plan, reading, reference));

@@ -10,6 +10,7 @@ import { runPart, type WeightedProgram } from "../run/part.ts";
 import { readRows } from "../run/read.ts";
 import { sweep } from "../run/sweep.ts";
 import type { SweepOptions, Variant } from "../run/variant.ts";
+import { withWeights } from "../run/with-layer.ts";
 import type { Item } from "../task/question-items.ts";
 import type { Ablated, Unit } from "./ablated-units.ts";
 import { type LetterMetric, type LetterScores, scoresOf } from "./mcq-scores.ts";
@@ -138,45 +139,46 @@ async function directEffects(
 ): Promise<void> {
   const { heads, dHead } = model.architecture;
   for (const [layer, program] of model.definition.blocks.entries()) {
-    const block: WeightedProgram = { program, weights: await model.weights.get(layer) };
-    const own = nodes.flatMap((unit, node) => (unit.layer === layer ? [{ unit, node }] : []));
-    for (const prompt of ablated.runs.keys()) {
-      const residual = ablated.residuals[prompt] ?? model.backend.allocate(0);
-      const moved = (from: ArrayLike<number>, to: ArrayLike<number>): FloatArray =>
-        residual.map((value, i) => value + ((to[i] ?? 0) - (from[i] ?? 0)));
-      const values: { readonly node: number; readonly z: FloatArray }[] = [];
-      const rows: Row[] = [];
-      for (let draw = 0; draw < (ablated.draws[prompt] ?? 1); draw++) {
-        for (const { unit, node } of own) {
-          const { value } = ablated.edit(unit, { prompt, draw });
-          if (value.kind !== "given") throw new RangeError("resampled values are given ones");
-          const before = ablated.output(unit, prompt);
-          if (unit.kind === "mlp") rows.push({ prompt, node, residual: moved(before, value.data) });
-          else {
-            const z = before.slice();
-            for (let i = unit.head * dHead; i < (unit.head + 1) * dHead; i++) z[i] = value.data[i] ?? 0;
-            values.push({ node, z });
+    await withWeights(model, layer, async (weights) => {
+      const block: WeightedProgram = { program, weights };
+      const own = nodes.flatMap((unit, node) => (unit.layer === layer ? [{ unit, node }] : []));
+      for (const prompt of ablated.runs.keys()) {
+        const residual = ablated.residuals[prompt] ?? model.backend.allocate(0);
+        const moved = (from: ArrayLike<number>, to: ArrayLike<number>): FloatArray =>
+          residual.map((value, i) => value + ((to[i] ?? 0) - (from[i] ?? 0)));
+        const values: { readonly node: number; readonly z: FloatArray }[] = [];
+        const rows: Row[] = [];
+        for (let draw = 0; draw < (ablated.draws[prompt] ?? 1); draw++) {
+          for (const { unit, node } of own) {
+            const { value } = ablated.edit(unit, { prompt, draw });
+            if (value.kind !== "given") throw new RangeError("resampled values are given ones");
+            const before = ablated.output(unit, prompt);
+            if (unit.kind === "mlp") rows.push({ prompt, node, residual: moved(before, value.data) });
+            else {
+              const z = before.slice();
+              for (let i = unit.head * dHead; i < (unit.head + 1) * dHead; i++) z[i] = value.data[i] ?? 0;
+              values.push({ node, z });
+            }
           }
         }
-      }
-      const [first] = own.flatMap(({ unit }) => (unit.kind === "head" ? [unit] : []));
-      for (let start = 0; first !== undefined && start < values.length; start += ROWS) {
-        const chunk = values.slice(start, start + ROWS);
-        const size = heads * dHead;
-        const data = model.backend.allocate((chunk.length + 1) * size);
-        data.set(ablated.output(first, prompt)); // row 0: as it is
-        for (const [row, { z }] of chunk.entries()) data.set(z, (row + 1) * size);
-        const given = { z: { data, shape: [chunk.length + 1, heads, dHead] } };
-        const out = await runPart(model, block, { given, want: "attn_out" });
-        const width = out.length / (chunk.length + 1);
-        for (const [row, { node }] of chunk.entries()) {
-          const to = out.subarray((row + 1) * width, (row + 2) * width);
-          rows.push({ prompt, node, residual: moved(out.subarray(0, width), to) });
+        const [first] = own.flatMap(({ unit }) => (unit.kind === "head" ? [unit] : []));
+        for (let start = 0; first !== undefined && start < values.length; start += ROWS) {
+          const chunk = values.slice(start, start + ROWS);
+          const size = heads * dHead;
+          const data = model.backend.allocate((chunk.length + 1) * size);
+          data.set(ablated.output(first, prompt)); // row 0: as it is
+          for (const [row, { z }] of chunk.entries()) data.set(z, (row + 1) * size);
+          const given = { z: { data, shape: [chunk.length + 1, heads, dHead] } };
+          const out = await runPart(model, block, { given, want: "attn_out" });
+          const width = out.length / (chunk.length + 1);
+          for (const [row, { node }] of chunk.entries()) {
+            const to = out.subarray((row + 1) * width, (row + 2) * width);
+            rows.push({ prompt, node, residual: moved(out.subarray(0, width), to) });
+          }
         }
+        const { read } = ablated.runs[prompt] as Ablated["runs"][number];
+        await readRows(model, rows, { reads: () => read, onReading: onRow });
       }
-      const { read } = ablated.runs[prompt] as Ablated["runs"][number];
-      await readRows(model, rows, { reads: () => read, onReading: onRow });
-    }
-    model.weights.release(layer);
+    });
   }
 }

@@ -8,6 +8,7 @@ import type { Model } from "../model/model.ts";
 import type { Json } from "../result/result.ts";
 import type { Reading } from "../run/read.ts";
 import { isState } from "../run/site.ts";
+import { lastingReading } from "../run/sweep.ts";
 import type { Variant } from "../run/variant.ts";
 import { type Grid, lengthsOf } from "./grid.ts";
 import { cleanRun, requireAgreement } from "./measure.ts";
@@ -48,12 +49,7 @@ export async function verifyPatched(
       plainReading(model, setup, { variant, use });
     let clean = cleanOf.get(pair);
     if (clean === undefined) {
-      clean = await read({ run: cleanRun(pair), edits: [] }, (reading) =>
-        reading.map((position) => ({
-          ...position,
-          ...(position.logits && { logits: position.logits.slice() }),
-        })),
-      );
+      clean = await read({ run: cleanRun(pair), edits: [] }, lastingReading);
       cleanOf.set(pair, clean);
       const base = await read({ run: baseRun(pair, direction), edits: [] }, (reading) =>
         evaluateMetric(plan, reading, clean as Reading),

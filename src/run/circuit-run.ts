@@ -23,6 +23,7 @@ import type { EdgeRuns } from "./edge-sources.ts";
 import { differingFrom } from "./edge-sources.ts";
 import type { Cache } from "./forward.ts";
 import { forward } from "./forward.ts";
+import { bytesOf } from "./pass-memory.ts";
 import type { SiteName } from "./site.ts";
 import { withLayer } from "./with-layer.ts";
 
@@ -60,7 +61,7 @@ export async function runCircuits(
   if (positions.length === 0) return circuits.map(() => final.slice());
 
   const size = positions.length * architecture.dModel;
-  const bytes = graph.targets.length * size * (backend.precision === "float32" ? 4 : 8);
+  const bytes = bytesOf(model, graph.targets.length * size);
   const together = Math.max(1, Math.floor((stateBytes ?? model.stateBytes ?? DEFAULT_STATE_BYTES) / bytes));
   const contexts = contextCache(architecture, backend.allocate);
   const found: FloatArray[] = [];

@@ -171,60 +171,60 @@ export async function backward(model: Model, path: Trajectory, options: Backward
   const batches = new Map<number, Batch>();
   let passed = 0;
   for (let index = model.definition.blocks.length - 1; index >= lowest; index--) {
-    const { layer, values } = await path.at(index);
-    const own =
-      batch.tokens === path.batch.tokens ? values : firstTokens(values, batch.tokens / path.batch.tokens);
-    const present = sites.filter((site) => layer.program.sites.has(site));
-    const found: Stream[] = [];
-    const next: typeof streams = [];
-    for (let from = 0; from < streams.length; from += atOnce) {
-      const some = streams.slice(from, from + atOnce);
-      const stacked = batches.get(some.length) ?? batchOf(some.flatMap(() => batch.rows));
-      batches.set(some.length, stacked);
-      const gradients = await blockGradients(layer, {
-        batch: stacked,
-        values: some.length === 1 ? own : repeated(own, some.length),
-        gradients: new Map([
-          [
-            "resid_post",
-            joined(
-              model,
-              some.map(({ gradient }) => gradient),
-            ),
-          ],
-        ]),
-        edits: adjointEdits(model, stacked, { ...options, index }),
-        want: [...new Set<SiteName>([...present, ...(index > lowest ? (["resid_pre"] as const) : [])])],
-      });
-      passed += some.length;
-      const below = gradients.get("resid_pre") as FloatArray | undefined;
-      for (const [number, { dropped }] of some.entries()) {
-        const size = (below?.length ?? 0) / some.length;
-        const gradient = below?.slice(number * size, (number + 1) * size) ?? below;
-        if (gradient !== undefined) next.push(dropped === undefined ? { gradient } : { dropped, gradient });
-        found.push({
-          ...(dropped === undefined ? {} : { dropped }),
-          place(site, row) {
-            const value = gradients.get(site);
-            if (value === undefined) throw new Error(`the gradient by ${site} was not asked for`);
-            return placeOf(value, {
-              architecture: model.architecture,
-              batch: stacked,
-              row: number * batch.rows.length + row,
-              site,
-            });
-          },
+    await path.at(index, async (layer, values) => {
+      const own =
+        batch.tokens === path.batch.tokens ? values : firstTokens(values, batch.tokens / path.batch.tokens);
+      const present = sites.filter((site) => layer.program.sites.has(site));
+      const found: Stream[] = [];
+      const next: typeof streams = [];
+      for (let from = 0; from < streams.length; from += atOnce) {
+        const some = streams.slice(from, from + atOnce);
+        const stacked = batches.get(some.length) ?? batchOf(some.flatMap(() => batch.rows));
+        batches.set(some.length, stacked);
+        const gradients = await blockGradients(layer, {
+          batch: stacked,
+          values: some.length === 1 ? own : repeated(own, some.length),
+          gradients: new Map([
+            [
+              "resid_post",
+              joined(
+                model,
+                some.map(({ gradient }) => gradient),
+              ),
+            ],
+          ]),
+          edits: adjointEdits(model, stacked, { ...options, index }),
+          want: [...new Set<SiteName>([...present, ...(index > lowest ? (["resid_pre"] as const) : [])])],
         });
+        passed += some.length;
+        const below = gradients.get("resid_pre") as FloatArray | undefined;
+        for (const [number, { dropped }] of some.entries()) {
+          const size = (below?.length ?? 0) / some.length;
+          const gradient = below?.slice(number * size, (number + 1) * size) ?? below;
+          if (gradient !== undefined) next.push(dropped === undefined ? { gradient } : { dropped, gradient });
+          found.push({
+            ...(dropped === undefined ? {} : { dropped }),
+            place(site, row) {
+              const value = gradients.get(site);
+              if (value === undefined) throw new Error(`the gradient by ${site} was not asked for`);
+              return placeOf(value, {
+                architecture: model.architecture,
+                batch: stacked,
+                row: number * batch.rows.length + row,
+                site,
+              });
+            },
+          });
+        }
       }
-    }
-    const [whole] = streams;
-    if (drop && whole !== undefined) {
-      found.push(droppedHere(model, batch, { index, gradient: whole.gradient }));
-      next.push({ dropped: index, gradient: whole.gradient });
-    }
-    await onLayer({ layer, values, streams: found });
-    streams = next;
-    model.weights.release(index);
+      const [whole] = streams;
+      if (drop && whole !== undefined) {
+        found.push(droppedHere(model, batch, { index, gradient: whole.gradient }));
+        next.push({ dropped: index, gradient: whole.gradient });
+      }
+      await onLayer({ layer, values, streams: found });
+      streams = next;
+    });
   }
   return passed / model.definition.blocks.length;
 }

@@ -11,6 +11,7 @@
 import type { Model } from "../model/model.ts";
 import { type BlockCost, blockCosts, type PartCost } from "./block-cost.ts";
 import { knownDifferences } from "./differ.ts";
+import { bytesOf } from "./pass-memory.ts";
 import type { SiteName } from "./site.ts";
 import type { SweepInput, SweepRun, Variant } from "./variant.ts";
 
@@ -72,7 +73,7 @@ export function planSweep(model: PlannedModel, input: SweepInput, options: PlanO
   const { runs, count } = input;
   const layers = model.definition.blocks.length;
   const costs = variantCosts(model, runs);
-  const perPosition = model.architecture.dModel * (model.backend.precision === "float32" ? 4 : 8);
+  const perPosition = bytesOf(model, model.architecture.dModel);
   const bits = new Uint8Array(Math.ceil(count / 8));
   const isRead = new Set<number>();
   const waves: PlannedWave[] = [];

@@ -3,6 +3,7 @@
 import { milliseconds } from "../core/clock.ts";
 import type { FloatArray } from "../core/tensor.ts";
 import type { Model } from "../model/model.ts";
+import { bytesOf } from "./pass-memory.ts";
 import type { PlannedWave, SweepPlan } from "./plan.ts";
 import type { Reading, ReadPosition } from "./read.ts";
 import type { RunReadings, WaveKeeper } from "./sweep.ts";
@@ -99,16 +100,16 @@ export function waveKeeper(
 
 /** How many numbers, and bytes of logits behind them, a wave's record holds. */
 function shapeOf(
-  { architecture, backend }: KeptModel,
+  model: KeptModel,
   { runs }: SweepInput,
   { variants, newRuns }: PlannedWave,
 ): { readonly numbers: number; readonly logitBytes: number } {
-  const perLogit = backend.precision === "float32" ? 4 : 8;
+  const { architecture } = model;
   let numbers = 2 + variants;
   let logitBytes = 0;
   for (const { readout } of newRuns.flatMap((run) => runs[run]?.read ?? [])) {
     numbers += (readout.columns?.length ?? 0) + (readout.logsumexp ? 1 : 0);
-    if (readout.logits) logitBytes += perLogit * architecture.vocabulary;
+    if (readout.logits) logitBytes += bytesOf(model, architecture.vocabulary);
   }
   return { numbers, logitBytes };
 }

@@ -20,7 +20,7 @@ import { flatIds } from "./forward.ts";
 import { bytesOf } from "./pass-memory.ts";
 import type { SiteName } from "./site.ts";
 import { axisSize, SITES } from "./site.ts";
-import { openLayer, withLayer } from "./with-layer.ts";
+import { withLayer } from "./with-layer.ts";
 
 export interface TrajectoryOptions {
   /** Sites wanted of every layer besides those that a backward pass starts from. */
@@ -39,11 +39,14 @@ export interface Trajectory {
   /** Whether values were kept, so that going back computes nothing twice. */
   readonly kept: boolean;
   /**
-   * A layer and its values after its edits: resid_pre, rot_q, rot_k, v, z, edited sites, and those asked for. Whoever asks
-   * releases the layer's weights when done.
+   * Calls `use` with a layer, opened for as long, and its values after its edits: resid_pre, rot_q, rot_k, v, z, edited
+   * sites, and those asked for.
    */
-  at(index: number): Promise<{ readonly layer: Layer; readonly values: ReadonlyMap<SiteName, SiteValue> }>;
-  /** The values alone: there is nothing to release, and weights are read only where the values were not kept. */
+  at<T>(
+    index: number,
+    use: (layer: Layer, values: ReadonlyMap<SiteName, SiteValue>) => Promise<T>,
+  ): Promise<T>;
+  /** The values alone: weights are read only where the values were not kept. */
   values(index: number): Promise<ReadonlyMap<SiteName, SiteValue>>;
 }
 
@@ -122,15 +125,11 @@ export async function trajectory(
     batch,
     final: residual,
     kept,
-    async at(index) {
-      const layer = await openLayer(model, { index, contexts });
-      if (index > 0) model.weights.prefetch(index - 1);
-      try {
-        return { layer, values: await valuesAt(layer) };
-      } catch (error) {
-        model.weights.release(index); // nobody else has the layer to release
-        throw error;
-      }
+    at(index, use) {
+      return withLayer(model, { index, contexts }, async (layer) => {
+        if (index > 0) model.weights.prefetch(index - 1);
+        return use(layer, await valuesAt(layer));
+      });
     },
     async values(index) {
       const found = kept ? layers[index] : undefined;

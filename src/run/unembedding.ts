@@ -3,6 +3,7 @@
 import type { FloatArray, Tensor } from "../core/tensor.ts";
 import type { Model } from "../model/model.ts";
 import { meanRow } from "../numeric/projection.ts";
+import { withWeights } from "./with-layer.ts";
 
 /** A row of the unembedding [d] and its bias. */
 export interface UnembeddingRow {
@@ -47,13 +48,12 @@ export function meanUnembedding(model: Model): Promise<UnembeddingRow> {
 
 async function readMean(model: Model): Promise<UnembeddingRow> {
   const { table, bias } = unembeddingInputs(model);
-  const weights = await model.weights.get("ends");
-  const of = (name: string, width: number): Float64Array =>
-    meanRow((weights[name] as Tensor<FloatArray>).data, width);
-  const mean = {
-    row: of(table, model.architecture.dModel),
-    bias: bias === undefined ? 0 : (of(bias, 1)[0] ?? 0),
-  };
-  model.weights.release("ends");
-  return mean;
+  return withWeights(model, "ends", (weights) => {
+    const of = (name: string, width: number): Float64Array =>
+      meanRow((weights[name] as Tensor<FloatArray>).data, width);
+    return {
+      row: of(table, model.architecture.dModel),
+      bias: bias === undefined ? 0 : (of(bias, 1)[0] ?? 0),
+    };
+  });
 }

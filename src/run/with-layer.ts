@@ -1,6 +1,7 @@
-/** @file One layer of a model, opened for as long as it is needed. */
+/** @file Weights of a model, and one layer of it, opened for as long as they are needed. */
 
 import type { Model } from "../model/model.ts";
+import type { Part, Weights } from "../model/store.ts";
 import type { ContextCache } from "./batch.ts";
 import type { Layer } from "./block.ts";
 
@@ -10,24 +11,28 @@ interface Opened {
   readonly contexts: ContextCache;
 }
 
-/** A layer whose weights are in hand, for those who release them elsewhere. @throws RangeError for one that is not there. */
-export async function openLayer(model: Model, { index, contexts }: Opened): Promise<Layer> {
+/** Calls `use` with the weights of one part, and lets go of them afterwards: no result may have them in it. */
+export async function withWeights<T>(
+  model: Model,
+  part: Part,
+  use: (weights: Weights) => T | Promise<T>,
+): Promise<T> {
+  const weights = await model.weights.get(part);
+  try {
+    return await use(weights);
+  } finally {
+    model.weights.release(part);
+  }
+}
+
+/** Calls `use` with a layer whose weights are in hand, and lets go of them afterwards. @throws RangeError for one that is not there. */
+export async function withLayer<T>(
+  model: Model,
+  { index, contexts }: Opened,
+  use: (layer: Layer) => Promise<T>,
+): Promise<T> {
   const program = model.definition.blocks[index];
   const kind = model.architecture.layers[index];
   if (program === undefined || kind === undefined) throw new RangeError(`layer ${index}`);
-  return { model, index, kind, program, weights: await model.weights.get(index), contexts };
-}
-
-/** Calls `use` with a layer whose weights are in hand, and lets go of them afterwards. */
-export async function withLayer<T>(
-  model: Model,
-  opened: Opened,
-  use: (layer: Layer) => Promise<T>,
-): Promise<T> {
-  const layer = await openLayer(model, opened);
-  try {
-    return await use(layer);
-  } finally {
-    model.weights.release(layer.index);
-  }
+  return withWeights(model, index, (weights) => use({ model, index, kind, program, weights, contexts }));
 }

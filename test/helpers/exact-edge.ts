@@ -79,12 +79,9 @@ async function written(
   // A norm follows: what the head adds is the difference between what comes out of it.
   const raw = own.get("attn_raw", source.layer).data.map((x, i) => x + (change[i] ?? 0));
   const path = await trajectory(model, [base.ids]);
-  const { layer } = await path.at(source.layer);
-  const found = await runBlock(layer, {
-    batch: path.batch,
-    known: new Map([["attn_raw", raw]]),
-    want: ["attn_out"],
-  });
+  const found = await path.at(source.layer, (layer) =>
+    runBlock(layer, { batch: path.batch, known: new Map([["attn_raw", raw]]), want: ["attn_out"] }),
+  );
   const before = own.get("attn_out", source.layer).data;
   return (found.get("attn_out") as FloatArray).map((x, i) => x - (before[i] ?? 0));
 }

@@ -2,7 +2,11 @@
 
 import { afterAll, describe, expect, test } from "vitest";
 import type { FloatArray } from "../../src/core/tensor.ts";
+import { type LayerAttention, readAttention } from "../../src/method/attention-scores.ts";
+import { shareCaptures, shares } from "../../src/method/direct-shares.ts";
+import { edgeScores } from "../../src/method/edge-scores.ts";
 import { embeddingSpread, tokenEmbeddings } from "../../src/method/noise.ts";
+import { edgeGraph } from "../../src/model/edge-graph.ts";
 import type { Model } from "../../src/model/model.ts";
 import type { Part } from "../../src/model/store.ts";
 import { weightStore } from "../../src/model/store.ts";
@@ -11,6 +15,7 @@ import { contributions, DIFFERENCE_SITES, runDifferences } from "../../src/run/c
 import { patch } from "../../src/run/edit.ts";
 import { forward } from "../../src/run/forward.ts";
 import { generate } from "../../src/run/generate.ts";
+import { gradients } from "../../src/run/gradients.ts";
 import type { Reading } from "../../src/run/read.ts";
 import { lastingReading, sweep } from "../../src/run/sweep.ts";
 import { trajectory } from "../../src/run/trajectory.ts";
@@ -27,6 +32,13 @@ const definition = readDefinition(directory);
 const layers = [...definition.blocks.keys()];
 const { clean, corrupt } = goldenFacts(NAME).patching;
 const read = [{ position: clean.length - 1, readout: { logits: true } }];
+const objective = {
+  positions: [clean.length - 1],
+  evaluate: ([row = []]: readonly ArrayLike<number>[]) => ({
+    value: row[0] ?? 0,
+    gradient: [Array.from(row, (_, id) => (id === 0 ? 1 : 0))],
+  }),
+};
 
 const runs: Readonly<Record<string, (model: Model) => Promise<unknown>>> = {
   forward: async (model) => (await forward(model, [clean, corrupt])).residuals,
@@ -49,9 +61,8 @@ const runs: Readonly<Record<string, (model: Model) => Promise<unknown>>> = {
     const path = await trajectory(model, [clean, corrupt], { keepBytes: 0 });
     const found: unknown[] = [];
     for (const index of layers.toReversed()) {
-      const { values } = await path.at(index);
-      model.weights.release(index);
-      found.push([...values], [...(await path.values(index))]);
+      await path.at(index, async (_, values) => found.push([...values]));
+      found.push([...(await path.values(index))]);
     }
     return found;
   },
@@ -64,6 +75,36 @@ const runs: Readonly<Record<string, (model: Model) => Promise<unknown>>> = {
     const made = contributions(model, differences, (layer) => raw[layer]);
     const found: unknown[] = [];
     for (const layer of layers) found.push(await made.heads(layer));
+    return found;
+  },
+  gradients: async (model) => {
+    const [found] = await gradients(model, [{ ids: clean, objective }], { sites: ["z"], keepBytes: 0 });
+    return layers.map((layer) => found?.get("z", layer));
+  },
+  edges: async (model) => {
+    const estimator = { kind: "eap-ig", steps: 1, rule: "midpoint" } as const;
+    const pair = { base: { ids: clean, objective }, source: { ids: corrupt, objective } };
+    const graph = edgeGraph(model.definition);
+    return edgeScores(model, [pair], { graph, estimator, base: "clean", keepBytes: 0 });
+  },
+  "direct shares": async (model) => {
+    const asked = { sources: true, neuronLayers: [1] };
+    const { caches } = await forward(model, [clean], { capture: shareCaptures(model, asked) });
+    const weights = new Float64Array(model.architecture.dModel).fill(1);
+    const direction = { weights, constant: 0, total: 0 };
+    return shares(
+      model,
+      caches.map((cache) => ({ cache, position: clean.length - 1, direction })),
+      asked,
+    );
+  },
+  attention: async (model) => {
+    const found: LayerAttention[] = [];
+    await readAttention(model, {
+      sequences: [clean],
+      standings: false,
+      onLayer: (attention) => found.push(attention),
+    });
     return found;
   },
   noise: async (model) => [await tokenEmbeddings(model, clean), await embeddingSpread(model, clean)],
