@@ -2,7 +2,8 @@
 import { readFile, stat } from "node:fs/promises";
 import { dirname } from "node:path";
 import type { Command } from "commander";
-import { inputError } from "../core/errors.ts";
+import { inputError, refuse } from "../core/errors.ts";
+import { repeatedKeyFaults } from "../core/repeated-keys.ts";
 import { type Experiment, readExperiment } from "../job/experiment.ts";
 import { readOptions } from "../job/read-options.ts";
 import { addOptions, outputNames, typedOptions } from "./options.ts";
@@ -58,9 +59,13 @@ async function parse(file: string): Promise<unknown> {
   if (found.size > MAX_EXPERIMENT_BYTES) {
     throw inputError(file, `${found.size} bytes`, `at most ${MAX_EXPERIMENT_BYTES}`);
   }
+  const text = (await readFile(file, "utf8")).replace(/^\uFEFF/, "");
+  let value: unknown;
   try {
-    return JSON.parse((await readFile(file, "utf8")).replace(/^\uFEFF/, ""));
+    value = JSON.parse(text);
   } catch (error) {
     throw inputError(file, (error as Error).message, "JSON");
   }
+  refuse(repeatedKeyFaults(text, file));
+  return value;
 }

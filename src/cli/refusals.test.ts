@@ -203,6 +203,17 @@ test("an experiment with every kind of fault", async () => {
   ]);
 });
 
+test("an experiment that gives a key twice", async () => {
+  const file = join(folder, "twice.json");
+  await writeFile(
+    file,
+    '{"format":"crosspatch.experiment/1","command":"info",\n"model":"pocket","model":"x"}',
+  );
+  expect((await refusal("experiment", file)).replaceAll(folder, "…")).toBe(
+    '…/twice.json:2: found the key "model" again in the same object; wanted each key once.\n',
+  );
+});
+
 test("edits that do not fit the model", async () => {
   const file = join(folder, "edits.json");
   const value = { kind: "fill", value: 0 };

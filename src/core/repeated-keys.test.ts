@@ -1,5 +1,6 @@
 import { expect, test } from "vitest";
-import { repeatedKeys } from "./repeated-keys.ts";
+import { formatFault } from "./errors.ts";
+import { repeatedKeyFaults, repeatedKeys } from "./repeated-keys.ts";
 
 const found = (json: string): unknown[] => [...repeatedKeys(json)].map(({ key, at }) => [key, at]);
 
@@ -23,4 +24,15 @@ test("the same key in another object, a string that is no key, and what only loo
 
 test("two spellings of a key are one", () => {
   expect(found(String.raw`{"a": 1, "\u0061": 2}`)).toEqual([["a", 9]]);
+});
+
+test("as faults: the first twenty, each with its line and no more of the key than a message has room for", () => {
+  expect(repeatedKeyFaults('{"a": 1,\n "a": 2}', "x.json").map(formatFault)).toEqual([
+    'x.json:2: found the key "a" again in the same object; wanted each key once.',
+  ]);
+  const many = `{${Array.from({ length: 50 }, () => `"${"k".repeat(1000)}":1`).join()}}`;
+  expect(repeatedKeyFaults(many, "x.json").length).toBe(20);
+  expect(repeatedKeyFaults(many, "x.json")[0]?.found).toBe(
+    `the key "${"k".repeat(59)}… again in the same object`,
+  );
 });

@@ -1,4 +1,11 @@
 /** @file Keys that stand twice in an object of JSON: JSON.parse keeps the last without a word. */
+import type { Fault } from "./errors.ts";
+import { excerpt } from "./excerpt.ts";
+
+/** Keys given twice that are named: enough to see a pattern; a hostile file has millions. */
+const MAX_REPEATED = 20;
+/** Characters of a key that a message has room for. */
+const MAX_SHOWN = 60;
 
 /** A key that its object has already. */
 export interface RepeatedKey {
@@ -30,6 +37,18 @@ export function* repeatedKeys(json: string): Generator<RepeatedKey> {
       keys?.add(key);
     }
   }
+}
+
+/** The first of them in valid JSON as faults, each with its line in the file that `where` names. */
+export function repeatedKeyFaults(json: string, where: string): Fault[] {
+  const faults: Fault[] = [];
+  for (const { key, at } of repeatedKeys(json)) {
+    const line = json.slice(0, at).split("\n").length;
+    const found = `the key ${excerpt(key, MAX_SHOWN)} again in the same object`;
+    faults.push({ where: `${where}:${line}`, found, wanted: "each key once" });
+    if (faults.length === MAX_REPEATED) break;
+  }
+  return faults;
 }
 
 /** Where the string that starts at `start` ends. */

@@ -49,6 +49,10 @@ test("every fault of an edit file is named with its place, what was found and wh
   expect(refusal(() => readEdits(text({ edits: [] }), "e.json"))).toEqual([
     "e.json, edits: found []; wanted at least 1 elements.",
   ]);
+  const twice = '{"edits":[{"site":"z","layer":0,\n"layer":1,"value":{"kind":"fill","value":0}}]}';
+  expect(refusal(() => readEdits(twice, "e.json"))).toEqual([
+    'e.json:2: found the key "layer" again in the same object; wanted each key once.',
+  ]);
 });
 
 const edit = (site: SiteName, where: Where, value: EditValue): Edit => ({

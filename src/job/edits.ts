@@ -2,6 +2,7 @@
 import { z } from "zod";
 import { type Fault, refuse } from "../core/errors.ts";
 import { inWords } from "../core/excerpt.ts";
+import { repeatedKeyFaults } from "../core/repeated-keys.ts";
 import type { Architecture } from "../model/architecture.ts";
 import { wantedBy } from "../model/config.ts";
 import type { Model } from "../model/model.ts";
@@ -32,6 +33,7 @@ export function readEdits(json: string, where: string): EditFile {
   } catch (error) {
     refuse([{ where, found: (error as Error).message, wanted: "JSON" }]);
   }
+  refuse(repeatedKeyFaults(json, where));
   const parsed = editFileSchema.safeParse(value);
   if (parsed.success) return parsed.data;
   refuse(parsed.error.issues.map((issue) => faultOf(issue, value, where)));

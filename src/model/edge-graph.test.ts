@@ -154,6 +154,10 @@ describe("names that mean no edge", () => {
     }
   });
 
+  test("no more of a name than a message has room for", () => {
+    expect(complaint("m".repeat(1_000_000))).toContain(`found "${"m".repeat(59)}…; wanted SOURCE->TARGET`);
+  });
+
   test("a source that writes too late", () => {
     expect(complaint("m1->a1.h0<q>")).toBe(
       'edges.txt:3: found "m1->a1.h0<q>"; wanted a source that writes before a1.h0<q> reads.',

@@ -11,6 +11,7 @@
  */
 
 import { inputError } from "../core/errors.ts";
+import { excerpt } from "../core/excerpt.ts";
 import { downstream } from "../program/cut.ts";
 import type { Program } from "../program/program.ts";
 import { valueOfSite } from "../program/program.ts";
@@ -156,6 +157,9 @@ export function edgeName(graph: EdgeGraph, index: number): string {
   return `${sourceName(from)}->${targetName(to)}`;
 }
 
+/** Characters of a name that a message has room for; names of edges have up to 30. */
+const MAX_SHOWN = 60;
+
 /** Finds edges by name. */
 export interface EdgeNames {
   /**
@@ -180,14 +184,14 @@ export function edgeNames(graph: EdgeGraph): EdgeNames {
         const shared = graph.groupKv ? ", a1.kv0<k>" : ", a1.h0<k>";
         throw inputError(
           where,
-          JSON.stringify(name),
+          excerpt(name, MAX_SHOWN),
           `SOURCE->TARGET, with a source like input, a0.h0, m0 (the last is ${last === undefined ? "input" : sourceName(last)}) ` +
             `and a target like a1.h0<q>${shared}, m1, logits`,
         );
       }
       const index = edgeIndex(graph, { source, target });
       if (index === undefined)
-        throw inputError(where, JSON.stringify(name), `a source that writes before ${to} reads`);
+        throw inputError(where, excerpt(name, MAX_SHOWN), `a source that writes before ${to} reads`);
       return index;
     },
   };

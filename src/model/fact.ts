@@ -1,7 +1,7 @@
 /** @file Prompts with a subject and what should follow, for methods that need no second prompt. */
 import { z } from "zod";
 import { type Fault, refuse } from "../core/errors.ts";
-import { type Located, objectParser, readLines } from "./jsonl.ts";
+import { type LineKind, type Located, objectParser, readLines } from "./jsonl.ts";
 import type { Pair } from "./pair.ts";
 import { answerFaults, seamWarnings, unknownWordWarnings } from "./pair-checks.ts";
 import { ALTERNATIVES, listOf, MAX_ANSWERS, MAX_PAIRS } from "./pair-spec.ts";
@@ -54,8 +54,22 @@ const wantedByKey = {
   roles: "for each name a non-empty string, or a list of it and which of its occurrences is meant, from 1",
   id: "a non-empty string",
 } as const;
-const parseFact = objectParser(schema, wantedByKey);
-const parseFactOrText = objectParser(schema, wantedByKey, { text: "prompt" });
+type ParseFact = LineKind<FactSpec>["parse"];
+
+/** Refuses the name that no schema of objects keeps, nor objects that are copied: it would be dropped without a word. */
+function withoutProto(parse: ParseFact): ParseFact {
+  return (value, where) => {
+    const { spec, faults } = parse(value, where);
+    const roles = (value as { readonly roles?: unknown } | null | undefined)?.roles;
+    const isNamed = typeof roles === "object" && roles !== null && Object.hasOwn(roles, "__proto__");
+    if (!isNamed) return spec === undefined ? { faults } : { spec, faults };
+    const fault = { where: `${where}, roles`, found: 'the name "__proto__"', wanted: "another name" };
+    return { faults: [...faults, fault] };
+  };
+}
+
+const parseFact = withoutProto(objectParser(schema, wantedByKey));
+const parseFactOrText = withoutProto(objectParser(schema, wantedByKey, { text: "prompt" }));
 
 /**
  * Reads a file of facts: one JSON object a line with the keys of {@link FactSpec}, blank lines skipped.

@@ -75,6 +75,19 @@ describe.each(Object.entries(readers))("%s", (_, { read, line, none }) => {
   });
 });
 
+test("a part named __proto__ is refused, not dropped", () => {
+  const file =
+    '{"prompt":"a","roles":{"__proto__":"a"}}\n{"prompt":"a","roles":{"__proto__":"a","x":3},"id":1}';
+  for (const read of [readFacts, readFactsOrTexts]) {
+    expect(refusal(() => read(file, "f"))).toEqual([
+      'f:1, roles: found the name "__proto__"; wanted another name.',
+      expect.stringMatching(/^f:2, roles\.x: found 3; /),
+      "f:2, id: found 1; wanted a non-empty string.",
+      'f:2, roles: found the name "__proto__"; wanted another name.',
+    ]);
+  }
+});
+
 test("of a line of a fact every fault is said, each with what was found", () => {
   const file = [
     '{"prompt":3,"answer":["",""],"subject":null,"x":1,"y":2}',

@@ -91,6 +91,13 @@ describe("a circuit as JSON", () => {
     expect(complaint(() => readCircuit("{}", graph, about))).toMatch(/^circuit.json, edges: found nothing/);
   });
 
+  test("keys given twice are refused, of which JSON would keep the last", () => {
+    const edge = (score: number): string => `"m0->logits":{"score":${score},"in_graph":true}`;
+    expect(complaint(() => readCircuit(`{"edges":{${edge(1)},\n${edge(2)}}}`, graph, about))).toBe(
+      'circuit.json:2: found the key "m0->logits" again in the same object; wanted each key once.',
+    );
+  });
+
   test("values nested without end are refused like any other", () => {
     const deep = "[".repeat(20_000) + "]".repeat(20_000);
     const shown = '[[[["…"]]]]';

@@ -4,8 +4,9 @@
  */
 
 import type { Fault } from "../core/errors.ts";
-import { InputError, inputError } from "../core/errors.ts";
+import { InputError, inputError, refuse } from "../core/errors.ts";
 import { excerpt } from "../core/excerpt.ts";
+import { repeatedKeyFaults } from "../core/repeated-keys.ts";
 import type { Architecture } from "../model/architecture.ts";
 import type { EdgeGraph } from "../model/edge-graph.ts";
 import { edgeName, edgeNames, sourceName } from "../model/edge-graph.ts";
@@ -65,8 +66,8 @@ const MAX_SHOWN = 80;
  * Reads a circuit, of this program or of the EAP-IG and MIB tools. Edges that it does not list are not in it and have
  * no score.
  * @param where the file, for messages
- * @throws InputError with every fault: other sizes than the model's, edges and nodes that it does not have, scores
- * that are no numbers.
+ * @throws InputError with every fault: keys given twice; or other sizes than the model's, edges and nodes that it does
+ * not have, scores that are no numbers.
  */
 export function readCircuit(
   text: string,
@@ -131,6 +132,7 @@ function parsed(text: string, where: string): Readonly<Record<string, unknown>> 
   } catch {
     throw inputError(where, "text that is no JSON", "a circuit as JSON");
   }
+  refuse(repeatedKeyFaults(text, where));
   if (!isRecord(value)) throw inputError(where, excerpt(value, MAX_SHOWN), "a circuit: an object with edges");
   return value;
 }

@@ -21,7 +21,8 @@ export interface DatasetJson {
 
 const MAX_VARIABLES = 10_000; // a result has tens; bounds the work before any data is looked at
 const MAX_DIMS = 16; // layer × head × dst × src × pair is 5
-const MAX_CELLS = 2 ** 26; // 64 Mi values, 0.5 GiB as float64; larger results are Parquet
+export const MAX_CELLS: number = 2 ** 26; // 64 Mi values, 0.5 GiB as float64; larger results are Parquet
+const MAX_SHOWN = 200; // characters of a name or a reason in a message; names have up to 128
 const MAX_FAULTS_PER_VARIABLE = 5; // a file of the wrong kind has millions; five show the pattern
 
 /** A dataset as plain JSON data. NaN becomes null, and so do infinities, for which JSON has no number. */
@@ -132,13 +133,7 @@ const datasetSchema = z.strictObject({
 export function fromJson(value: unknown, where = "result"): Dataset {
   const parsed = datasetSchema.safeParse(value);
   if (!parsed.success) {
-    throw new InputError(
-      parsed.error.issues.map((issue) => ({
-        where: [where, ...issue.path].join("."),
-        found: describe(issue.path.reduce<unknown>(property, value)),
-        wanted: `a crosspatch result (${issue.message})`,
-      })),
-    );
+    throw new InputError(schemaFaults(parsed.error, value, where));
   }
   const { attrs, dims, coords, data_vars } = parsed.data;
   const faults: Fault[] = [];
@@ -166,6 +161,17 @@ export function fromJson(value: unknown, where = "result"): Dataset {
   return result;
 }
 
+/** What a schema of a result finds wrong with a value. */
+export function schemaFaults({ issues }: z.ZodError, value: unknown, where: string): Fault[] {
+  return issues.map((issue) => ({
+    where: [where, ...issue.path.map((key) => cut(String(key)))].join("."),
+    found: describe(issue.path.reduce<unknown>(property, value)),
+    wanted: `a crosspatch result (${cut(issue.message)})`,
+  }));
+}
+
+const cut = (text: string): string => (text.length <= MAX_SHOWN ? text : `${text.slice(0, MAX_SHOWN)}…`);
+
 function property(value: unknown, key: PropertyKey): unknown {
   return typeof value === "object" && value !== null ? Reflect.get(value, key) : undefined;
 }
@@ -174,7 +180,8 @@ type Flat = { readonly data: Variable["data"]; readonly faults: readonly Fault[]
 
 /** Nested lists as flat data; numbers (null: NaN) or text, never both. */
 function flatten(where: string, variable: z.infer<typeof variableSchema>, sizes: Dataset["dims"]): Flat {
-  const shape = variable.dims.map((dim) => sizes[dim] ?? 0);
+  // Own sizes only: every object has a "constructor".
+  const shape = variable.dims.map((dim) => (Object.hasOwn(sizes, dim) ? (sizes[dim] ?? 0) : 0));
   if (sizeOf(shape) > MAX_CELLS) {
     const found = `${sizeOf(shape)} cells`;
     return { data: [], faults: [{ where, found, wanted: `at most ${MAX_CELLS}`, fix: "Use Parquet." }] };

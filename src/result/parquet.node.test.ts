@@ -3,6 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { DuckDBInstance } from "@duckdb/node-api";
 import { afterAll, beforeAll, expect, test } from "vitest";
+import { InputError } from "../core/errors.ts";
 import { layerByHead, layerByPosition, nextTokens, pathEffects, range, variable } from "./fixtures.ts";
 import { toJson } from "./json.ts";
 import { readParquet, writeParquet } from "./parquet.node.ts";
@@ -86,6 +87,70 @@ test("a file that is no crosspatch Parquet is refused", async () => {
   const path = join(folder, "no.parquet");
   await writeFile(path, "PAR1 not really");
   await expect(readParquet(path)).rejects.toThrow(/no\.parquet: found .*; wanted a Parquet file/s);
+});
+
+/** A file with this metadata and these rows. */
+async function hostile(metadata: string, rows = "SELECT 1.0 AS x"): Promise<string> {
+  const path = join(folder, "hostile.parquet");
+  const quoted = (text: string): string => `'${text.replaceAll("'", "''")}'`;
+  const connection = await (await DuckDBInstance.create(":memory:")).connect();
+  await connection.run(
+    `COPY (${rows}) TO ${quoted(path)} (FORMAT parquet, KV_METADATA {crosspatch: ${quoted(metadata)}})`,
+  );
+  connection.closeSync();
+  return path;
+}
+
+const structure = (parts: object): string =>
+  JSON.stringify({
+    attrs: { format: "crosspatch.result/1" },
+    coords: {},
+    dims: { layer: 2 },
+    data_vars: { x: { dims: [], attrs: {} } },
+    ...parts,
+  });
+const large = { dims: ["layer"], attrs: {} };
+
+test.each([
+  ["no JSON", "{", /metadata: found what is not JSON \(.*\); wanted what crosspatch writes\.$/],
+  ["no object", "null", /found null; wanted a crosspatch result/],
+  ["a key twice", '{"a":1,"a":2}', /metadata:1: found the key "a" again in the same object; wanted each key/],
+  ["no variables", structure({ data_vars: null }), /\.data_vars: found null; wanted a crosspatch result/],
+  ["no variable", structure({ data_vars: { x: null } }), /\.data_vars\.x: found null; wanted/],
+  [
+    "no dims",
+    structure({ data_vars: { x: { dims: 3, attrs: {} } } }),
+    /\.data_vars\.x\.dims: found 3; wanted/,
+  ],
+  [
+    "dims that every object has",
+    structure({ data_vars: { x: { dims: ["constructor"], attrs: {} } } }),
+    /\.data_vars\.x: found undeclared dims constructor; wanted some of: layer\.$/,
+  ],
+  [
+    "more cells than memory",
+    structure({ dims: { layer: 2 ** 26 }, data_vars: { a: large, b: large, c: large, d: large, e: large } }),
+    /found 335544320 cells; wanted at most 268435456\.$/,
+  ],
+  [
+    "a column that is not there",
+    structure({ data_vars: { y: { dims: [], attrs: {} } } }),
+    /found no column "y"/,
+  ],
+])("metadata of %s is refused with the file's name", async (_, metadata, message) => {
+  const refused = readParquet(await hostile(metadata));
+  await expect(refused).rejects.toThrow(message);
+  await expect(refused).rejects.toThrow(InputError);
+  await expect(refused).rejects.toThrow(/hostile\.parquet/);
+});
+
+test("rows beyond the cells, and values that are neither number nor text, are refused", async () => {
+  const many = await hostile(structure({}), "SELECT 1.0 AS x FROM range(100000000)");
+  await expect(readParquet(many)).rejects.toThrow(
+    /: found 100000000 rows; wanted at most 1, one for each cell/,
+  );
+  const lists = await hostile(structure({}), "SELECT [1::BIGINT] AS x");
+  await expect(readParquet(lists)).rejects.toThrow(/, row 0, x: found \["1"\]; wanted a number or a text/);
 });
 
 test("a failed write leaves the old file and no debris", async () => {

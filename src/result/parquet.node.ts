@@ -6,15 +6,32 @@
  */
 import { isAbsolute, resolve } from "node:path";
 import type { DuckDBConnection } from "@duckdb/node-api";
-import { type Fault, inputError, refuse } from "../core/errors.ts";
+import { z } from "zod";
+import { type Fault, InputError, inputError, refuse } from "../core/errors.ts";
+import { excerpt } from "../core/excerpt.ts";
+import { repeatedKeyFaults } from "../core/repeated-keys.ts";
 import { sizeOf } from "../core/tensor.ts";
 import { type Label, labelsOf } from "./cells.ts";
-import { fromJson, toJson } from "./json.ts";
-import type { Dataset, Variable } from "./result.ts";
+import { fromJson, MAX_CELLS, schemaFaults, toJson } from "./json.ts";
+import { type Dataset, datasetFaults, type Variable } from "./result.ts";
 
 const METADATA_KEY = "crosspatch";
 const MAX_METADATA_BYTES = 64 * 2 ** 20; // coordinates of a large result are under 1 MiB; stops a hostile footer
+const MAX_ALL_CELLS = 4 * MAX_CELLS; // of all variables, 2 GiB; cells need no row, so the file's size bounds nothing
+const MAX_SHOWN = 200; // characters of what was found, in a message
 const MAX_FAULTS = 20; // a reordered column makes every row faulty
+
+/** Metadata of a file: a dataset in JSON, whose variables name a column in place of their values. */
+const structureSchema = z.looseObject({
+  data_vars: z.record(
+    z.string(),
+    z.strictObject({
+      dims: z.array(z.string()),
+      attrs: z.record(z.string(), z.unknown()),
+      column: z.string().optional(),
+    }),
+  ),
+});
 
 interface Column {
   readonly name: string;
@@ -63,20 +80,26 @@ export async function writeParquet(dataset: Dataset, path: string): Promise<void
 
 /**
  * Reads a dataset written by {@link writeParquet}; rows may have been reordered or left out (their cells are NaN).
- * @throws InputError where the file is not Parquet, holds no crosspatch metadata, or its rows name unknown labels.
+ * @throws InputError where the file is not Parquet or is damaged, holds no crosspatch metadata, or its metadata and rows
+ * are not those of a result.
  */
 export async function readParquet(path: string): Promise<Dataset> {
   const file = quoteText(resolvePath(path));
   return await withDuckDb(async (connection) => {
-    const metadata = await connection
-      .runAndReadAll(
-        `SELECT decode(value) FROM parquet_kv_metadata(${file}) WHERE decode(key) = '${METADATA_KEY}'`,
-      )
-      .catch((error: unknown) => {
-        throw inputError(path, error instanceof Error ? error.message : String(error), "a Parquet file");
-      });
-    const text = metadata.getRows()[0]?.[0];
-    if (typeof text !== "string" || text.length > MAX_METADATA_BYTES) {
+    const select = async (sql: string): Promise<Table> => {
+      try {
+        const rows = await connection.runAndReadAll(`SELECT ${sql}`);
+        const names = rows.columnNames();
+        return new Map(rows.getColumnsJS().map((values, index) => [names[index] ?? "", values]));
+      } catch (error) {
+        throw inputError(path, messageOf(error), "a Parquet file");
+      }
+    };
+    const texts = await select(
+      `decode(value) AS text FROM parquet_kv_metadata(${file}) WHERE decode(key) = '${METADATA_KEY}'`,
+    );
+    const [text, ...more] = texts.get("text") ?? [];
+    if (typeof text !== "string" || text.length > MAX_METADATA_BYTES || more.length > 0) {
       throw inputError(
         path,
         "no usable metadata",
@@ -84,84 +107,122 @@ export async function readParquet(path: string): Promise<Dataset> {
         "Write it with crosspatch.",
       );
     }
-    const { skeleton, columns } = readStructure(JSON.parse(text), path);
-    const rows = await connection.runAndReadAll(`SELECT * FROM read_parquet(${file})`);
-    const names = rows.columnNames();
-    const table = new Map(rows.getColumnsJS().map((values, index) => [names[index] ?? "", values]));
+    const { skeleton, columns } = readStructure(parsed(text, path), path);
+    // A few bytes can stand for any number of rows, so they are counted before they are read.
+    const most = groupsOf(skeleton).reduce((sum, { shape }) => sum + sizeOf(shape), 0);
+    const rows = Number((await select(`count(*) AS rows FROM read_parquet(${file})`)).get("rows")?.[0]);
+    if (rows > most) throw inputError(path, `${rows} rows`, `at most ${most}, one for each cell`);
+    const table = await select(`* FROM read_parquet(${file})`);
     return { ...skeleton, dataVars: readVariables(skeleton, columns, { table, path }) };
   });
 }
 
+/** Values by column. */
+type Table = ReadonlyMap<string, readonly unknown[]>;
+
+/** The first line of what DuckDB says. */
+function messageOf(error: unknown): string {
+  const [line = ""] = (error instanceof Error ? error.message : String(error)).split("\n");
+  return line.slice(0, MAX_SHOWN);
+}
+
+function parsed(text: string, path: string): unknown {
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch (error) {
+    throw inputError(`${path}, metadata`, `what is not JSON (${messageOf(error)})`, "what crosspatch writes");
+  }
+  refuse(repeatedKeyFaults(text, `${path}, metadata`));
+  return value;
+}
+
+/** The dataset with no cell computed, and the columns of its variables by name. */
 function readStructure(value: unknown, path: string): { skeleton: Dataset; columns: Map<string, string> } {
-  const outer = value as {
-    data_vars?: Record<string, { dims?: string[]; attrs?: object; column?: unknown }>;
-  };
-  const columns = new Map<string, string>();
-  // Checked as a dataset whose variables hold nothing: dims, names and attributes get the checks of a JSON result.
-  const { dims } = fromJson({ ...outer, data_vars: {} }, path);
-  const empty = (names: readonly string[]): unknown =>
-    names.reduceRight<unknown>((inner, dim) => Array.from({ length: dims[dim] ?? 0 }, () => inner), null);
-  const variables = Object.entries(outer.data_vars ?? {}).map(([name, variable]) => {
-    if (typeof variable.column === "string") columns.set(name, variable.column);
-    return [name, { dims: variable.dims, attrs: variable.attrs, data: empty(variable.dims ?? []) }];
+  const given = structureSchema.safeParse(value);
+  if (!given.success) throw new InputError(schemaFaults(given.error, value, path));
+  const variables = Object.entries(given.data.data_vars);
+  // Checked as a dataset without variables: dims, coordinates and attributes get the checks of a JSON result.
+  const outer = fromJson({ ...given.data, data_vars: {} }, path);
+  const sizes = variables.map(([, { dims }]) =>
+    sizeOf(dims.map((dim) => (Object.hasOwn(outer.dims, dim) ? (outer.dims[dim] ?? 0) : 0))),
+  );
+  const cells = sizes.reduce((sum, size) => sum + size, 0);
+  if (cells > MAX_ALL_CELLS) throw inputError(path, `${cells} cells`, `at most ${MAX_ALL_CELLS}`);
+  const dataVars = variables.map(([name, { dims, attrs }], index): [string, Variable] => {
+    const data = new Float64Array(sizes[index] ?? 0).fill(Number.NaN);
+    return [name, { dims, attrs: attrs as Variable["attrs"], data }];
   });
-  return { skeleton: fromJson({ ...outer, data_vars: Object.fromEntries(variables) }, path), columns };
+  const skeleton = { ...outer, dataVars: Object.fromEntries(dataVars) };
+  refuse(datasetFaults(skeleton).map((fault) => ({ ...fault, where: `${path}.${fault.where}` })));
+  return { skeleton, columns: new Map(variables.map(([name, { column }]) => [name, column ?? name])) };
 }
 
 /** Puts each row's values into the cells that its labels name. */
 function readVariables(
   skeleton: Dataset,
   columns: ReadonlyMap<string, string>,
-  source: { readonly table: ReadonlyMap<string, readonly unknown[]>; readonly path: string },
+  { table, path }: { readonly table: Table; readonly path: string },
 ): Dataset["dataVars"] {
   const faults: Fault[] = [];
   const dims = Object.keys(skeleton.dims).map((name) => ({
     name,
-    labels: source.table.get(name) ?? [],
-    positions: new Map(labelsOf(skeleton, name).map((label, index) => [label, index])),
+    labels: table.get(name) ?? [],
+    positionOf: positions(skeleton, name),
   }));
   const variables = Object.entries(skeleton.dataVars).map(([name, variable]) => {
     const column = columns.get(name) ?? name;
-    const values = source.table.get(column);
+    const values = table.get(column);
     if (values === undefined)
-      faults.push({ where: source.path, found: `no column ${column}`, wanted: "one" });
-    return { name, variable, values: values ?? [], cells: new Map<number, unknown>() };
+      faults.push({ where: path, found: `no column ${excerpt(column, MAX_SHOWN)}`, wanted: "one" });
+    const { length } = variable.data;
+    const isText = values?.some((value) => typeof value === "string") ?? false;
+    const data = isText ? new Array<string>(length).fill("") : new Float64Array(length).fill(Number.NaN);
+    return { name, variable, column, values: values ?? [], data };
   });
-  const rowCount = source.table.values().next().value?.length ?? 0;
+  const rowCount = table.values().next().value?.length ?? 0;
   for (let row = 0; row < rowCount && faults.length < MAX_FAULTS; row++) {
     const place = new Map<string, number>();
-    for (const { name, labels, positions } of dims) {
+    for (const { name, labels, positionOf } of dims) {
       const label = labels[row] ?? null;
       if (label === null) continue;
-      const position = positions.get(label as Label);
+      const position = positionOf(label);
       if (position === undefined) {
-        const where = `${source.path}, row ${row}, ${name}`;
         // Columns of a file written again may hold 64-bit integers, which JSON has no form of.
-        const found = typeof label === "bigint" ? String(label) : JSON.stringify(label);
+        const found = typeof label === "bigint" ? String(label) : excerpt(label, MAX_SHOWN);
+        const where = `${path}, row ${row}, ${name}`;
         faults.push({ where, found, wanted: "a label that the metadata lists" });
       }
       place.set(name, position ?? 0);
     }
-    for (const { variable, values, cells } of variables) {
+    for (const { variable, column, values, data } of variables) {
       const value = values[row] ?? null;
       const isOwn = place.size === variable.dims.length && variable.dims.every((dim) => place.has(dim));
       if (value === null || !isOwn) continue;
-      cells.set(
-        variable.dims.reduce((index, dim) => index * (skeleton.dims[dim] ?? 0) + (place.get(dim) ?? 0), 0),
-        value,
+      const index = variable.dims.reduce(
+        (flat, dim) => flat * (skeleton.dims[dim] ?? 0) + (place.get(dim) ?? 0),
+        0,
       );
+      if (typeof value !== "number" && typeof value !== "bigint" && typeof value !== "string") {
+        const where = `${path}, row ${row}, ${column}`;
+        faults.push({ where, found: excerpt(value, MAX_SHOWN), wanted: "a number or a text" });
+      } else if (data instanceof Float64Array) data[index] = Number(value);
+      else data[index] = String(value);
     }
   }
   refuse(faults);
-  return Object.fromEntries(
-    variables.map(({ name, variable, values, cells }) => {
-      const length = sizeOf(variable.dims.map((dim) => skeleton.dims[dim] ?? 0));
-      const data = values.some((value) => typeof value === "string")
-        ? Array.from({ length }, (_, index) => String(cells.get(index) ?? ""))
-        : Float64Array.from({ length }, (_, index) => Number(cells.get(index) ?? Number.NaN));
-      return [name, { ...variable, data }];
-    }),
-  );
+  return Object.fromEntries(variables.map(({ name, variable, data }) => [name, { ...variable, data }]));
+}
+
+/** What finds the place of a label along a dim; where nothing labels the dim, without a table of its millions. */
+function positions(skeleton: Dataset, dim: string): (label: unknown) => number | undefined {
+  if (Object.hasOwn(skeleton.coords, dim)) {
+    const known = new Map<unknown, number>(labelsOf(skeleton, dim).map((label, index) => [label, index]));
+    return (label) => known.get(label);
+  }
+  const size = skeleton.dims[dim] ?? 0;
+  return (label) =>
+    typeof label === "number" && Number.isInteger(label) && label >= 0 && label < size ? label : undefined;
 }
 
 function groupsOf(dataset: Dataset): Group[] {

@@ -3,7 +3,7 @@ import { z } from "zod";
 import { type Fault, InputError, inputError, refuse } from "../core/errors.ts";
 import { excerpt } from "../core/excerpt.ts";
 import { random } from "../core/random.ts";
-import { repeatedKeys } from "../core/repeated-keys.ts";
+import { repeatedKeyFaults } from "../core/repeated-keys.ts";
 import { wantedBy } from "../model/config.ts";
 import { drawWrong, questionsOn } from "./decisions.ts";
 import {
@@ -79,8 +79,6 @@ const MAX_QUESTIONS = 10_000;
 const MAX_SHOTS = 100;
 /** A page of text in each part. */
 const MAX_CHARACTERS = 100_000;
-/** Keys given twice that are named: enough to see a pattern. */
-const MAX_REPEATED = 20;
 /** Characters of what was found, in a message. */
 const MAX_SHOWN = 60;
 
@@ -136,14 +134,7 @@ export function readQuestions(json: string, where: string): QuestionSet {
   } catch {
     throw inputError(where, "what is not JSON", 'a JSON object such as {"questions": […]}');
   }
-  const twice: Fault[] = [];
-  for (const { key, at } of repeatedKeys(bare)) {
-    const line = bare.slice(0, at).split("\n").length;
-    const found = `the key ${excerpt(key, MAX_SHOWN)} again in the same object`;
-    twice.push({ where: `${where}:${line}`, found, wanted: "each key once" });
-    if (twice.length === MAX_REPEATED) break;
-  }
-  refuse(twice);
+  refuse(repeatedKeyFaults(bare, where));
   return parseQuestions(value, where);
 }
 

@@ -1,6 +1,10 @@
 /** @file The formats of untrusted files: how a damaged one is drawn, and how crosspatch opens it. */
 
-import { readFileSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { DuckDBInstance } from "@duckdb/node-api";
 import { inputError, refuse } from "../../src/core/errors.ts";
 import { type Random, random } from "../../src/core/random.ts";
 import { readEdits } from "../../src/job/edits.ts";
@@ -27,6 +31,8 @@ import {
   tinyLlama,
   watchedSource,
 } from "../../src/model/weights/testing.ts";
+import { layerByHead } from "../../src/result/fixtures.ts";
+import { readParquet, writeParquet } from "../../src/result/parquet.node.ts";
 import type { Json } from "../support/json-mutations.ts";
 import { damagedBytes, damagedJson } from "./damage.ts";
 
@@ -298,6 +304,48 @@ function openExperiment(text: string): void {
   refuse(readExperiment(parse(text.replace(/^\uFEFF/, "")), "experiment.json").faults);
 }
 
+/** A file of a result, which DuckDB reads from the disk alone. */
+async function withParquet(use: (path: string) => Promise<unknown>): Promise<void> {
+  const folder = mkdtempSync(join(tmpdir(), "crosspatch-fuzz-"));
+  try {
+    const path = join(folder, "r.parquet");
+    await writeParquet(layerByHead(), path);
+    await use(path);
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
+}
+
+/** Puts other metadata in place of the file's; the rows stay sound. */
+async function damageMetadata(path: string, source: Random): Promise<void> {
+  const connection = await (await DuckDBInstance.create(":memory:")).connect();
+  const quoted = (text: string): string => `'${text.replaceAll("'", "''")}'`;
+  const found = await connection.runAndReadAll(
+    `SELECT decode(value) FROM parquet_kv_metadata(${quoted(path)})`,
+  );
+  const metadata = damagedJson(JSON.parse(String(found.getRows()[0]?.[0])), source);
+  await connection.run(`CREATE TABLE cells AS SELECT * FROM read_parquet(${quoted(path)})`);
+  await connection.run(
+    `COPY cells TO ${quoted(path)} (FORMAT parquet, KV_METADATA {crosspatch: ${quoted(metadata)}})`,
+  );
+  connection.closeSync();
+}
+
+const openDamagedParquet = (source: Random): Promise<void> =>
+  withParquet(async (path) => {
+    if (source.uniform() < 0.7) await damageMetadata(path, source);
+    else {
+      const bytes = readFileSync(path);
+      await writeFile(path, damagedBytes(bytes, bytes.length, source));
+    }
+    const { dims, dataVars } = await readParquet(path);
+    for (const { dims: own, data } of Object.values(dataVars))
+      promise(
+        data.length === own.reduce((size, dim) => size * (dims[dim] ?? 0), 1),
+        "as many values as cells",
+      );
+  });
+
 export const formats: readonly Format[] = [
   {
     name: "GGUF",
@@ -353,5 +401,11 @@ export const formats: readonly Format[] = [
     cases: 100,
     sound: () => readEdits(JSON.stringify(edits), "edits.json"),
     damaged: (source) => readEdits(damagedJson(edits, source), "edits.json"),
+  },
+  {
+    name: "Parquet",
+    cases: 100,
+    sound: () => withParquet(readParquet),
+    damaged: openDamagedParquet,
   },
 ];
