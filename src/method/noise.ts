@@ -1,5 +1,6 @@
 /** @file Noise for the subject's token embeddings: how large, of which shape, from which seed. */
 
+import { oncePer } from "../core/once.ts";
 import { random } from "../core/random.ts";
 import type { FloatArray, Tensor } from "../core/tensor.ts";
 import type { Model } from "../model/model.ts";
@@ -51,17 +52,14 @@ export async function tokenEmbeddings(model: Model, ids: readonly number[]): Pro
 const everyId = ({ architecture }: Model): Int32Array =>
   Int32Array.from({ length: architecture.vocabulary }, (_, id) => id);
 
-const spreads = new WeakMap<Model, Promise<number>>();
+const spreadOfAll = oncePer((model: Model) => spread(model, everyId(model)));
 
 /**
  * Standard deviation of all entries of the embeddings of some tokens, of the whole table if none are named.
  * ROME takes those of all known subjects (Meng et al. 2022, appendix B).
  */
 export function embeddingSpread(model: Model, ids?: readonly number[]): Promise<number> {
-  if (ids !== undefined) return spread(model, Int32Array.from(ids));
-  const found = spreads.get(model) ?? spread(model, everyId(model));
-  spreads.set(model, found);
-  return found;
+  return ids === undefined ? spreadOfAll(model) : spread(model, Int32Array.from(ids));
 }
 
 async function spread(model: Model, ids: Int32Array): Promise<number> {

@@ -4,6 +4,7 @@
  * Source: Elhage et al. 2021, "A Mathematical Framework for Transformer Circuits"; nostalgebraist 2020.
  */
 
+import { oncePer } from "../core/once.ts";
 import type { FloatArray, Tensor } from "../core/tensor.ts";
 import type { Model } from "../model/model.ts";
 import { addScaled, dot, projectRows, subtractRow } from "../numeric/projection.ts";
@@ -44,7 +45,7 @@ interface Unembedding extends UnembeddingInputs {
   readonly norm: FrozenNorm | undefined;
 }
 
-const known = new WeakMap<Model, Promise<Unembedding>>();
+const unembedding = oncePer(readUnembedding);
 
 /**
  * The direction of a sum of logits at each of some positions.
@@ -135,15 +136,6 @@ async function rowsOf(
       { row: rows.data.subarray(index * width, (index + 1) * width), bias: biases?.data[index] ?? 0 },
     ]),
   );
-}
-
-function unembedding(model: Model): Promise<Unembedding> {
-  let found = known.get(model);
-  if (found === undefined) {
-    found = readUnembedding(model);
-    known.set(model, found);
-  }
-  return found;
 }
 
 async function readUnembedding(model: Model): Promise<Unembedding> {

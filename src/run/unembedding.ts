@@ -1,5 +1,6 @@
 /** @file What there is of the unembedding beside its rows: which weights it takes, and their mean over the vocabulary. */
 
+import { oncePer } from "../core/once.ts";
 import type { FloatArray, Tensor } from "../core/tensor.ts";
 import type { Model } from "../model/model.ts";
 import { meanRow } from "../numeric/projection.ts";
@@ -34,17 +35,8 @@ export function unembeddingInputs({ definition }: Model): UnembeddingInputs {
   return { table, bias: linear?.args[2], capped: program.nodes.some(({ op }) => op === "activation") };
 }
 
-const means = new WeakMap<Model, Promise<UnembeddingRow>>();
-
 /** The mean row and bias over the vocabulary: of logits without a soft cap, their mean is that row's own logit. */
-export function meanUnembedding(model: Model): Promise<UnembeddingRow> {
-  let found = means.get(model);
-  if (found === undefined) {
-    found = readMean(model);
-    means.set(model, found);
-  }
-  return found;
-}
+export const meanUnembedding: (model: Model) => Promise<UnembeddingRow> = oncePer(readMean);
 
 async function readMean(model: Model): Promise<UnembeddingRow> {
   const { table, bias } = unembeddingInputs(model);
