@@ -39,13 +39,19 @@ export function* repeatedKeys(json: string): Generator<RepeatedKey> {
   }
 }
 
-/** The first of them in valid JSON as faults, each with its line in the file that `where` names. */
-export function repeatedKeyFaults(json: string, where: string): Fault[] {
+/**
+ * The first of them in valid JSON as faults.
+ * @param placeOf names the place of a character of the JSON
+ */
+export function repeatedKeyFaults(
+  json: string,
+  where: string,
+  placeOf = (at: number): string => `${where}:${json.slice(0, at).split("\n").length}`,
+): Fault[] {
   const faults: Fault[] = [];
   for (const { key, at } of repeatedKeys(json)) {
-    const line = json.slice(0, at).split("\n").length;
     const found = `the key ${excerpt(key, MAX_SHOWN)} again in the same object`;
-    faults.push({ where: `${where}:${line}`, found, wanted: "each key once" });
+    faults.push({ where: placeOf(at), found, wanted: "each key once" });
     if (faults.length === MAX_REPEATED) break;
   }
   return faults;

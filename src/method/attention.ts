@@ -92,12 +92,13 @@ export async function attention(
   refuse(faultsOf(model, prompts, { patterns, example }));
   const { heads } = model.architecture;
   const layers = model.definition.blocks.length;
-  const roles = prompts.map(rolesOf);
-  const roleNames = [...new Set(roles.flatMap((own) => Object.keys(own)))];
+  const roles = prompts.map((prompt) => new Map(Object.entries(rolesOf(prompt))));
+  const roleNames = [...new Set(roles.flatMap((own) => [...own.keys()]))];
   const targets = prompts.map(({ clean: { ids } }, index): readonly (readonly [string, TargetRows])[] => [
     ...tokenScores.map((score) => [score, targetRows[score](ids)] as const),
     ...roleNames.map(
-      (role) => [roleKey(role), roleRows(roles[index]?.[role] ?? [], { length: ids.length, from })] as const,
+      (role) =>
+        [roleKey(role), roleRows(roles[index]?.get(role) ?? [], { length: ids.length, from })] as const,
     ),
   ]);
 

@@ -2,12 +2,10 @@
 import type { z } from "zod";
 import { type Fault, refuse } from "../core/errors.ts";
 import { excerpt } from "../core/excerpt.ts";
-import { repeatedKeys } from "../core/repeated-keys.ts";
+import { repeatedKeyFaults } from "../core/repeated-keys.ts";
 
 /** Longest line read: two prompts of 131,072 tokens (the longest context in common use) at 15 characters each. */
 export const MAX_LINE_CHARACTERS = 4_000_000;
-/** Repeated keys of a line that are listed; a line has room for half a million. */
-const MAX_REPEATED = 20;
 /** Characters of a value or of a line that a message has room for. */
 const MAX_SHOWN = 60;
 
@@ -87,12 +85,7 @@ function parseLine<T>(line: string, where: string, { wanted, parse }: LineKind<T
   } catch {
     return { faults: [{ where, found: `what is not JSON: ${cut(line)}`, wanted }] };
   }
-  const twice: Fault[] = [];
-  for (const { key } of repeatedKeys(line)) {
-    const found = `the key ${excerpt(key, MAX_SHOWN)} again in the same object`;
-    twice.push({ where, found, wanted: "each key once" });
-    if (twice.length === MAX_REPEATED) break;
-  }
+  const twice = repeatedKeyFaults(line, where, () => where);
   return twice.length > 0 ? { faults: twice } : parse(value, where);
 }
 
